@@ -1,0 +1,59 @@
+"""An entry of a stream as it is delivered to a handler."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class Message:
+    """One delivery of one entry.
+
+    Attributes:
+        key: the entry ID as Redis sent it, in bytes; `id` is the same as text.
+        raw: names and values in turn, as Redis sent them.
+        deliveries: how often the entry has been delivered, this time included, as Redis counts. Not exact: a
+            failover or a restart from an append-only file may have forgotten some.
+    """
+
+    __slots__ = ("_fields", "deliveries", "key", "raw")
+
+    def __init__(self, key: bytes, raw: list[bytes], deliveries: int = 1) -> None:
+        self.key = key
+        self.raw = raw
+        self.deliveries = deliveries
+
+    @property
+    def id(self) -> str:
+        """The entry ID, "milliseconds-sequence"."""
+        return self.key.decode()
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The entry's fields as text, decoded on first use: a handler that does not ask does not pay.
+
+        A message is untrusted: bytes that are not UTF-8 come as surrogates (PEP 383) instead of an error that
+        would take the whole batch down, and `value.encode("utf-8", "surrogateescape")` gives them back. Of a
+        field that stands twice, the last value counts; `raw` has both.
+        """
+        try:
+            return self._fields
+        except AttributeError:
+            text = iter([item.decode("utf-8", "surrogateescape") for item in self.raw])
+            self._fields: dict[str, str] = dict(zip(text, text, strict=True))
+            return self._fields
+
+    def __repr__(self) -> str:
+        return f"Message({self.id}, {self.fields}, deliveries={self.deliveries})"
+
+
+class Observer(Protocol):
+    """Called by a worker at each checkpoint in the life of its messages.
+
+    `kind` is one of read, claimed, own, started, done, acked, failed, retry, dead, disowned, deleted, healed,
+    reconnected. `messages` are those that it happened to (none for the last two), `note` says more where there is more.
+    Called from the worker's threads: it must be quick, and safe to call from several threads.
+    """
+
+    def __call__(self, kind: str, messages: Sequence[Message], note: str = "") -> None:
+        """Take note of one checkpoint."""

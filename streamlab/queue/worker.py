@@ -1,0 +1,481 @@
+"""The worker: reads messages, calls a handler for each, and answers for every one that it has read."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import AuthenticationError, AuthorizationError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from streamlab.queue.errors import PermanentError
+from streamlab.queue.group import create_group, forget_idle_consumers, leave_group
+from streamlab.queue.heartbeat import Heartbeat, renew
+from streamlab.queue.link import Link
+from streamlab.queue.message import Message, Observer
+from streamlab.queue.outcome import Outcome
+from streamlab.queue.recovery import Recovery
+from streamlab.queue.window import Ended, Window
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Message], object]
+
+_AHEAD = 0.02  # seconds of work that may be read ahead: what a slow worker holds, no other can do
+_ACK_WITHIN = 0.005  # seconds that an acknowledgement may wait for others
+_HOUSEKEEPING = 60.0  # seconds between two looks for consumers that nobody is any more
+
+
+def default_consumer() -> str:
+    """A name that no other consumer has: host, process and chance. Two workers of one name would share a PEL."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+class Worker:
+    """One consumer of a group, at least once: a message is acknowledged after its handler has returned, never before.
+
+    Args:
+        client: any redis-py client; the worker makes connections of its own with its address and credentials.
+        stream: key of the stream. It and the group are made if they do not exist.
+        group: the consumer group.
+        handler: called with each `Message`. To return is success; `PermanentError` means that no retry can help; any
+            other exception means that one may.
+        consumer: a name that no other live consumer has. One that is kept over restarts finds its own pending
+            entries at once instead of after `claim_after`.
+        batch: messages to read at a time, at most. The worker reads fewer when they take long, so that it never
+            holds more than about 20 ms of work that another could do.
+        claim_after: seconds without a sign of life after which anybody may take a message over. A worker gives signs of
+            life while its handler runs: this is the time to notice a crash, not a limit on a handler's time.
+        max_deliveries: after so many deliveries without success a message goes to the dead letters.
+        retry_delay: seconds before a message that failed may be delivered again; doubled at each delivery, at most
+            `claim_after`.
+        threads: 1 runs the handler in the thread that calls `run`. More are for handlers that wait (network, disk):
+            so many messages at once, in no particular order.
+        start: where a new group starts: "0" with what the stream holds, "$" with what comes after.
+        observe: told every checkpoint of every message; see `Observer`.
+        timeout: seconds to wait for a reply before the connection is taken for broken.
+
+    >>> worker = Worker(client, "images", "resizers", resize, claim_after=30)     # doctest: +SKIP
+    >>> worker.run()                      # until SIGTERM or Ctrl-C               # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        client: Redis,
+        stream: str,
+        group: str,
+        handler: Handler,
+        *,
+        consumer: str | None = None,
+        batch: int = 100,
+        claim_after: float = 60.0,
+        max_deliveries: int = 5,
+        retry_delay: float = 1.0,
+        threads: int = 1,
+        start: str = "0",
+        observe: Observer | None = None,
+        timeout: float = 5.0,
+    ) -> None:
+        for name, value, least in (
+            ("batch", batch, 1),
+            ("claim_after", claim_after, 0.02),
+            ("max_deliveries", max_deliveries, 1),
+            ("retry_delay", retry_delay, 0),
+            ("threads", threads, 1),
+            ("timeout", timeout, 0.02),
+        ):
+            if not least <= value < float("inf"):
+                raise ValueError(f"{name}={value}: must be {least} or more")
+        self.stream = stream
+        self.group = group
+        self.consumer = consumer or default_consumer()
+        self._handler = handler
+        self._batch = batch
+        self._claim_after = claim_after
+        self._max_deliveries = max_deliveries
+        self._retry_delay = retry_delay
+        self._threads = threads
+        self._start = start
+        self._observe = observe
+
+        self._client = client
+        self._link = Link(client, timeout=timeout, block=1.0)
+        names = (self.stream, self.group, self.consumer)
+        self._outcome = Outcome(self._link, *names, claim_after)
+        self._recovery = Recovery(self._link, *names, claim_after)
+        self._stopping = threading.Event()
+        self._count = 1  # messages to read next
+        self._acks: list[Message] = []  # done, and XACK not answered yet
+        self._hands: Sequence[Message] = ()  # what was read and is being worked through
+        self._lost: set[str] = set()  # of what is in hand: known to be another consumer's by now
+        self._retrying: dict[str, float] = {}  # handed back, and until when (monotonic) to leave it alone
+        self._confirmed = 0.0  # when the messages in hand were last known to be ours, monotonic
+        self._resume = True  # our own pending entries may hold something that we never saw
+        self._housekeeping = time.monotonic() + _HOUSEKEEPING
+        self._window: Window | None = None
+
+    # ------------------------------------------------------------------------------------------------ running
+
+    def run(self) -> None:
+        """Work until `stop`, SIGTERM or SIGINT; then finish what is in hand, and leave the group if nothing is pending.
+
+        In the main thread the two signals are handled here while it runs; a second one acts as it did before.
+        Redis away, restarted or flushed is waited out, with a warning to the log.
+
+        Raises:
+            AuthenticationError, AuthorizationError: Redis does not let us in.
+            ResponseError: the key holds something else than a stream, or a permission is missing.
+        """
+        pause = 0.0
+        heartbeat = Heartbeat(
+            self._client, self.stream, self.group, self.consumer,
+            every=self._claim_after / 4, held=self._held_long, confirmed=self._confirm,
+        )  # fmt: skip
+        with self._signals():
+            heartbeat.start()
+            if self._threads > 1:
+                self._window = Window(self._threads, self._call, self._settler())
+            try:
+                while not self._stopping.is_set():
+                    try:
+                        if self._resume:
+                            self._take_up()
+                        self._turn()
+                        pause = 0.0
+                    except RedisError as error:
+                        pause = min(max(0.05, pause * 2), 1.0)
+                        self._mend(error)
+                        self._stopping.wait(pause)
+            finally:
+                if self._window is not None:
+                    self._window.close()
+                self._leave()
+                heartbeat.stop()
+                self._link.close()
+
+    def stop(self) -> None:
+        """Ask `run` to end soon; from any thread or signal handler."""
+        self._stopping.set()
+
+    def _turn(self) -> None:
+        """One round: what is left behind if it is time to look, then what is new. So neither starves the other."""
+        if self._recovery.wait <= 0:
+            self._recover()
+        self._read_new()
+        if time.monotonic() > self._housekeeping:
+            self._housekeeping = time.monotonic() + _HOUSEKEEPING
+            forget_idle_consumers(self._link, self.stream, self.group, max(10 * self._claim_after, 600.0))
+
+    def _read_new(self) -> None:
+        places = self._places()
+        if not places:
+            return
+        used = 0
+        try:
+            # BLOCK 0 would be for ever: when the next sweep is due at once, do not block at all.
+            wait = int(1000 * min(self._recovery.wait, 1.0))
+            block = ("BLOCK", wait) if wait > 0 else ()
+            acks = self._acks
+            commands = self._outcome.ack_commands(acks)
+            before = time.monotonic()
+            self._link.send(
+                *commands,
+                ("XREADGROUP", "GROUP", self.group, self.consumer, "COUNT", places, *block,
+                 "STREAMS", self.stream, ">"),
+            )  # fmt: skip
+            self._acked([self._link.receive() for _ in commands])
+            rows = _rows(self._link.receive())
+            messages = [Message(entry, items) for entry, items in rows]
+            used = len(messages)
+        finally:
+            if self._window is not None:
+                self._window.release(places - used)
+        self._process("read", messages, before)
+
+    def _recover(self) -> None:
+        places = self._places()
+        if not places:
+            return
+        messages: list[Message] = []
+        try:
+            before = time.monotonic()
+            found = self._recovery.step(places, self._held())
+            messages = found.messages
+        finally:
+            if self._window is not None:
+                self._window.release(places - len(messages))
+        if found.deleted:
+            self._deleted(found.deleted)
+        self._process("claimed", messages, before)
+
+    def _take_up(self) -> None:
+        """The group, and this consumer's own pending entries: after a start, and after every broken connection.
+
+        A reply that was lost on its way has put its entries into the PEL of a consumer that never saw them. A heartbeat
+        does not keep those, but no other worker can know that they were never seen: we look ourselves.
+        """
+        if create_group(self._link, self.stream, self.group, start=self._start):
+            log.info("made group %r on stream %r", self.group, self.stream)
+        self._flush()
+        after = "0-0"
+        while not self._stopping.is_set():
+            places = self._places()
+            if not places:
+                continue
+            messages: list[Message] = []
+            try:
+                before = time.monotonic()
+                rows = _rows(
+                    self._link.call(
+                        "XREADGROUP", "GROUP", self.group, self.consumer, "COUNT", places, "STREAMS", self.stream, after
+                    )
+                )
+                if not rows:
+                    break
+                after = rows[-1][0].decode()
+                held = self._held()
+                waiting = {entry for entry, until in self._retrying.items() if until > time.monotonic()}
+                self._retrying = {entry: self._retrying[entry] for entry in waiting}
+                deleted = [entry.decode() for entry, items in rows if items is None]
+                if deleted:
+                    self._link.call("XACK", self.stream, self.group, *deleted)
+                    self._deleted(deleted)
+                rows = [row for row in rows if row[1] is not None and row[0].decode() not in held | waiting]
+                messages = self._recovery.counted(rows, held) if rows else []
+            finally:
+                if self._window is not None:
+                    self._window.release(places - len(messages))
+            self._process("own", messages, before)
+        self._resume = False
+
+    # ------------------------------------------------------------------------------------------- one message
+
+    def _process(self, kind: str, messages: list[Message], before: float) -> None:
+        """Work on messages that were asked for at the monotonic time `before`."""
+        if not messages:
+            return
+        if self._observe is not None:
+            self._observe(kind, messages)
+        if kind != "read":
+            messages = self._within_limit(messages)
+        if self._window is not None:
+            for message in messages:
+                self._window.submit(message)
+            return
+        self._confirmed = before
+        self._lost = set()
+        self._hands = messages
+        started = time.monotonic()
+        try:
+            self._work_through(messages)
+        finally:
+            self._hands = ()
+        if messages:
+            each = (time.monotonic() - started) / len(messages)
+            self._count = max(1, min(self._batch, 2 * self._count, int(_AHEAD / each) if each else self._batch))
+
+    def _work_through(self, messages: list[Message]) -> None:
+        """The loop that everything else is there for; a microsecond here is a microsecond a message."""
+        monotonic, handler, observe = time.monotonic, self._handler, self._observe
+        doubtful = self._claim_after / 2
+        acks = self._acks
+        flushed = monotonic()
+        for index, message in enumerate(messages):
+            now = monotonic()
+            if now - flushed > _ACK_WITHIN:
+                self._flush()
+                acks = self._acks
+                flushed = now
+            if now - self._confirmed > doubtful:
+                # We stood still, or a handler took long and no sign of life got through: look before going on.
+                self._look_again(messages[index:])
+            if self._lost and message.id in self._lost:
+                self._tell("disowned", message, "before it was started")
+                continue
+            if observe is not None:
+                observe("started", (message,))
+            try:
+                handler(message)
+            except Exception as error:
+                self._failed(message, error, self._outcome)
+            else:
+                if observe is not None:
+                    observe("done", (message,))
+                acks.append(message)
+
+    def _look_again(self, messages: Sequence[Message]) -> None:
+        """Find out which of these messages another consumer holds by now; the others are ours for another while."""
+        before = time.monotonic()
+        self._confirm(before, renew(self._link, self.stream, self.group, self.consumer, [m.id for m in messages]))
+
+    def _call(self, message: Message) -> Exception | None:
+        """The handler, in one of the window's threads."""
+        if self._observe is not None:
+            self._observe("started", (message,))
+        try:
+            self._handler(message)
+        except Exception as error:
+            return error
+        if self._observe is not None:
+            self._observe("done", (message,))
+        return None
+
+    def _failed(self, message: Message, error: Exception, outcome: Outcome) -> None:
+        if self._observe is not None:
+            self._observe("failed", (message,), f"{type(error).__name__}: {error}"[:500])
+        if isinstance(error, PermanentError):
+            self._bury(message, "permanent", error, outcome)
+        elif message.deliveries >= self._max_deliveries:
+            self._bury(message, "deliveries", error, outcome)
+        else:
+            delay = min(self._retry_delay * 2 ** (message.deliveries - 1), self._claim_after)
+            self._retrying[message.id] = time.monotonic() + self._claim_after
+            mine = outcome.hand_back(message, error, delay)
+            self._tell("retry" if mine else "disowned", message, f"{delay:g} s" if mine else "")
+
+    def _within_limit(self, messages: list[Message]) -> list[Message]:
+        """Without those that were delivered too often: whoever had them did not live to say why."""
+        for message in messages:
+            self._retrying.pop(message.id, None)
+            if message.deliveries > self._max_deliveries:
+                self._bury(message, "deliveries", None, self._outcome)
+        return [message for message in messages if message.deliveries <= self._max_deliveries]
+
+    def _bury(self, message: Message, reason: str, error: Exception | None, outcome: Outcome) -> None:
+        try:
+            mine = outcome.bury(message, reason, error)
+        except ResponseError as refusal:  # out of memory, or more fields than a script can pass on
+            log.error("message %s cannot be buried (%s): it stays pending", message.id, refusal)
+            return
+        self._tell("dead" if mine else "disowned", message, reason)
+
+    def _tell(self, kind: str, message: Message, note: str) -> None:
+        if self._observe is not None:
+            self._observe(kind, (message,), note)
+
+    def _deleted(self, ids: Sequence[str]) -> None:
+        log.warning("%d pending entries were deleted from stream %r, the first is %s", len(ids), self.stream, ids[0])
+        if self._observe is not None:
+            self._observe("deleted", [Message(entry.encode(), []) for entry in ids])
+
+    # ----------------------------------------------------------------------------------- acknowledgements
+
+    def _flush(self) -> None:
+        """Acknowledge what is done, now."""
+        commands = self._outcome.ack_commands(self._acks)
+        if commands:
+            self._link.send(*commands)
+            self._acked([self._link.receive() for _ in commands])
+
+    def _acked(self, replies: list[Any]) -> None:
+        for reply in replies:
+            if isinstance(reply, RedisError):
+                raise reply
+        if replies:
+            acks, self._acks = self._acks, []
+            if self._observe is not None:
+                self._observe("acked", acks)
+
+    def _settler(self) -> Callable[[list[Ended]], None]:
+        """What the window calls, in its own thread and with its own connection."""
+        outcome = Outcome(Link(self._client), self.stream, self.group, self.consumer, self._claim_after)
+
+        def settle(ended: list[Ended]) -> None:
+            done = [message for message, error in ended if error is None]
+            outcome.ack(done)
+            if done and self._observe is not None:
+                self._observe("acked", done)
+            ended[:] = [item for item in ended if item[1] is not None]
+            while ended:
+                message, error = ended[-1]
+                assert error is not None
+                self._failed(message, error, outcome)
+                ended.pop()
+
+        return settle
+
+    # --------------------------------------------------------------------------------------- what we hold
+
+    def _places(self) -> int:
+        """How many messages may be read now; in the window, places that are reserved by this call."""
+        if self._window is None:
+            return self._count
+        return self._window.reserve(self._batch, timeout=0.05)
+
+    def _held(self) -> set[str]:
+        if self._window is not None:
+            return set(self._window.held)
+        return {m.id for m in self._hands} | {m.id for m in self._acks}
+
+    def _held_long(self) -> set[str]:
+        """For the heartbeat: what has been in hand for a quarter of `claim_after`."""
+        since = time.monotonic() - self._claim_after / 4
+        if self._window is not None:
+            return {entry for entry, (_, came) in self._window.held.copy().items() if came < since}
+        return {m.id for m in self._hands} if self._confirmed < since else set()
+
+    def _confirm(self, before: float, lost: set[str]) -> None:
+        self._lost |= lost
+        self._confirmed = before
+
+    # ------------------------------------------------------------------------------------------- mishaps
+
+    def _mend(self, error: RedisError) -> None:
+        """Decide what an error of Redis means: raise it, or prepare the next try."""
+        text = str(error)
+        if isinstance(error, (AuthenticationError, AuthorizationError)) or text.startswith(("WRONGTYPE", "NOPERM")):
+            raise error
+        self._resume = True
+        if isinstance(error, ResponseError) and text.startswith(("NOGROUP", "UNBLOCKED")):
+            log.warning("group %r of stream %r is gone (%s): making it again", self.group, self.stream, text)
+            self._start = "0"  # whatever is there may not have been done
+            if self._observe is not None:
+                self._observe("healed", (), text)
+            return
+        kind = "is away" if isinstance(error, RedisConnectionError) else "refuses"
+        log.warning("Redis %s (%s): trying again", kind, text)
+        if self._observe is not None:
+            self._observe("reconnected", (), text)
+
+    def _leave(self) -> None:
+        try:
+            self._flush()
+            leave_group(self._link, self.stream, self.group, self.consumer)
+        except RedisError as error:
+            log.warning("could not say goodbye (%s): what is pending will be claimed after its idle time", error)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT stop the worker gently; only the main thread may say so."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+        def gently(number: int, _frame: object) -> None:
+            self.stop()
+            signal.signal(number, before[signal.Signals(number)])
+
+        for number in before:
+            signal.signal(number, gently)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _rows(reply: Any) -> list[Any]:
+    """The entries in XREADGROUP's reply for one stream; none for nil."""
+    if isinstance(reply, RedisError):
+        raise reply
+    return reply[0][1] if reply else []

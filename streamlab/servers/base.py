@@ -1,0 +1,209 @@
+"""The contract of a server: a Redis that the lab may talk to and, where it is the lab's own, may break."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+import time
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from redis.exceptions import AuthenticationError, RedisError
+
+from streamlab.errors import ServerError, StreamlabError, UnsupportedError, UsageError
+from streamlab.features import probe
+from streamlab.servers.reach import asking, connect, mask
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from typing import Self
+
+    from redis import Redis
+
+Kind = Literal["process", "container", "external"]
+How = Literal["TERM", "KILL"]
+
+#: Everything that a server may be able to suffer or tell. `Server.abilities` says which of it this one can.
+ABILITIES = frozenset({"kill", "pause", "resume", "restart", "persistence", "log"})
+
+START_S = 20.0
+STOP_S = 10.0
+_POLL_S = 0.01
+
+
+class Server(ABC):
+    """A Redis that is up once the object exists, and gone, with all that it left, after `stop`.
+
+        with ProcessServer(persistence="aof-always") as server:
+            redis = server.client()
+            redis.xadd(server.prefix + "jobs", {"n": 1})
+            server.kill()                 # SIGKILL: no farewell, no last save
+            server.restart()              # same data folder and settings; back when it answers
+            assert redis.xlen(server.prefix + "jobs") == 1
+
+    What a server cannot do is not in its `abilities`; asked all the same, it raises `UnsupportedError`. A server
+    belongs to the process that made it: in a forked child `stop` does nothing.
+    """
+
+    kind: ClassVar[Kind]
+    abilities: ClassVar[frozenset[str]] = ABILITIES
+
+    def __init__(self) -> None:
+        #: Every key of a run starts with it, so that a run finds, and removes, its own keys and no other.
+        self.prefix = f"streamlab:{secrets.token_hex(4)}:"
+        self._owner = os.getpid()
+        self._stopped = False
+        atexit.register(self._stop_quietly)
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Where it is now, with the password: for a client, not for a screen. Read it afresh after a restart."""
+
+    @property
+    @abstractmethod
+    def description(self) -> str:
+        """One line for a reader: `private process, Redis 8.2.3, 127.0.0.1:21034`."""
+
+    @abstractmethod
+    def alive(self) -> bool:
+        """Whether the server is there. A paused one is, though it does not answer."""
+
+    @abstractmethod
+    def _remove(self) -> None:
+        """Take away the server and all that it left. Called once."""
+
+    @property
+    def safe_url(self) -> str:
+        """`url` without the password."""
+        return mask(self.url)
+
+    def client(self, **options: Any) -> Redis:
+        """Return a new client, to be closed by the caller: see `reach.connect` for its manners and options."""
+        return connect(self.url, **options)
+
+    @cached_property
+    def flavour(self) -> Literal["redis", "valkey"]:
+        """Whose server it is."""
+        return "valkey" if "valkey_version" in self._info else "redis"
+
+    @cached_property
+    def version(self) -> str:
+        """Its own version, such as `8.2.3`. To know what it can do, look at `features`."""
+        return str(self._info.get("valkey_version") or self._info["redis_version"])
+
+    @cached_property
+    def features(self) -> frozenset[str]:
+        """Names out of `streamlab.features.FEATURES` that this server has: asked of it once."""
+        with self._asking() as client:
+            return probe(client, f"{self.prefix}probe")
+
+    @property
+    def name(self) -> str:
+        """Flavour and version for a reader: `Valkey 9.1.2`."""
+        return f"{self.flavour.capitalize()} {self.version}"
+
+    def kill(self) -> None:
+        """SIGKILL the server, as the kernel would: no farewell and no last save. Killing a dead one does nothing.
+
+        What it had handed to the kernel survives; a power cut, which this is not, would take that too.
+        """
+        raise self._cannot("kill")
+
+    def pause(self) -> None:
+        """Freeze the server: connections stay open, and nobody answers."""
+        raise self._cannot("pause")
+
+    def resume(self) -> None:
+        """Let a paused server go on where it was."""
+        raise self._cannot("resume")
+
+    def restart(self, how: How = "TERM") -> None:
+        """End the server by that signal if it runs, start it again on the same data and settings, wait until it answers.
+
+        SIGTERM lets it save as its settings say, SIGKILL does not. A paused server is resumed by SIGTERM first.
+        """
+        raise self._cannot("restart")
+
+    def log(self) -> str:
+        """Return what the server wrote into its log so far."""
+        raise self._cannot("show the log of")
+
+    def stop(self) -> None:
+        """Remove the server and all that it left, for good. Doing it twice is doing it once."""
+        if self._stopped or os.getpid() != self._owner:
+            return
+        self._stopped = True
+        atexit.unregister(self._stop_quietly)
+        self._remove()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {'stopped' if self._stopped else self.description}>"
+
+    @property
+    def _info(self) -> dict[str, Any]:
+        with self._asking() as client:
+            return dict(client.info("server"))
+
+    def _asking(self) -> AbstractContextManager[Redis]:
+        self._still_here()
+        return asking(self.url)
+
+    def _still_here(self) -> None:
+        if self._stopped:
+            raise ServerError(f"this {self.kind} server was stopped: open a new one")
+
+    def _cannot(self, what: str) -> UnsupportedError:
+        return UnsupportedError(
+            f"cannot {what} {self.description}: it is not the lab's own; use --server process or container for that"
+        )
+
+    def _stop_quietly(self) -> None:
+        # At the end of the interpreter nobody catches anything.
+        with suppress(StreamlabError):
+            self.stop()
+
+    def _wait_until_ready(self) -> None:
+        """Wait until it answers PING, which it refuses while it is still loading its data.
+
+        Raises `ServerError` when it is gone, or mute for `START_S` seconds.
+        """
+        deadline = time.monotonic() + START_S
+        with connect(self.url, socket_timeout=1.0) as client:
+            while True:
+                try:
+                    client.ping()
+                except (RedisError, OSError) as error:
+                    if not self.alive():
+                        raise ServerError(f"{self.kind} server ended while it started: {self._last_words()}") from error
+                    if time.monotonic() > deadline or isinstance(error, AuthenticationError):
+                        raise ServerError(
+                            f"{self.kind} server did not answer within {START_S:.0f} s ({error}): {self._last_words()}"
+                        ) from error
+                    time.sleep(_POLL_S)
+                else:
+                    return
+
+    def _last_words(self) -> str:
+        """Return the line of its log that says most about its end."""
+        lines = [line.strip() for line in self.log().splitlines() if line.strip()]
+        telling = [line for line in lines if any(mark in line for mark in (" # ", "rror", "atal", ">>>", "Bad "))]
+        return (telling or lines or ["its log is empty"])[-1]
+
+
+def check_how(how: str) -> How:
+    """Return `how` if it is a way to end a server; `UsageError` otherwise."""
+    if how == "TERM":
+        return "TERM"
+    if how == "KILL":
+        return "KILL"
+    raise UsageError(f"cannot end a server by {how!r}: say TERM or KILL")

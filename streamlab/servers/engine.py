@@ -1,0 +1,117 @@
+"""Docker itself: whether it answers, whether it has an image, and its complaints in one line."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from streamlab.errors import ServerError, UsageError
+
+#: What anybody can do whose Docker fails.
+INSTEAD = "or use --server process"
+
+_ANSWER_S = 20
+_PULL_S = 180.0
+_IMAGE = re.compile(r"[a-z0-9]+([._/:-]+[a-z0-9]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?", re.ASCII)
+_OWN_REPOSITORIES = ("redis", "valkey")
+
+
+@contextmanager
+def engine() -> Iterator[Any]:
+    """Give a connection to Docker (docker.DockerClient), closed afterwards.
+
+    Raises `ServerError` saying why there is none, and what to do.
+    """
+    from docker.errors import DockerException
+    from testcontainers.core.docker_client import DockerClient, get_docker_host
+
+    where = get_docker_host() or "unix:///var/run/docker.sock"
+    host = urlsplit(where).hostname
+    if host not in (None, "localhost", "127.0.0.1", "::1"):
+        raise ServerError(
+            f"Docker is on another machine ({host}), and its loopback is not ours: unset DOCKER_HOST, {INSTEAD}"
+        )
+    try:
+        docker = DockerClient(timeout=_ANSWER_S).client
+    except (DockerException, OSError) as error:
+        said = said_by(error)
+        fix = "start it, or install it (https://docs.docker.com/get-docker)"
+        if "permission denied" in said.lower():
+            fix = "join the group docker (`sudo usermod -aG docker $USER`) and log in again"
+        raise ServerError(f"Docker does not answer at {where} ({said}): {fix}, {INSTEAD}") from error
+    try:
+        yield docker
+    finally:
+        docker.close()
+
+
+def images() -> list[str]:
+    """Return the tags of the Redis and Valkey images that Docker has; `ServerError` where it does not answer."""
+    with engine() as docker, explained("list its images"):
+        tags = [tag for image in docker.images.list() for tag in image.tags]
+    return sorted(tag for tag in tags if tag.rpartition(":")[0].rpartition("/")[2] in _OWN_REPOSITORIES)
+
+
+def see_to_image(docker: Any, image: str) -> None:
+    """Return once the engine has `image`, pulled if need be, which may take `_PULL_S` seconds.
+
+    Raises `UsageError` for what cannot be a name, `ServerError` for an image that cannot be had.
+    """
+    from docker.errors import DockerException, ImageNotFound
+
+    if not _IMAGE.fullmatch(image):
+        raise UsageError(f"{image!r} cannot be an image's name: write it like redis:8.6 or valkey/valkey:9.1")
+    try:
+        with explained("look for the image"):
+            docker.images.get(image)
+            return
+    except ServerError as error:
+        if not isinstance(error.__cause__, ImageNotFound):
+            raise
+    deadline = time.monotonic() + _PULL_S
+    repository, colon, tag = image.rpartition(":")
+    if not colon or "/" in tag:
+        repository, tag = image, "latest"
+    try:
+        # A line of progress at a time: a registry that never ends does not hold us for ever.
+        for line in docker.api.pull(repository, tag=tag, stream=True, decode=True):
+            if "error" in line:
+                raise OSError(line["error"])
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not pulled within {_PULL_S:.0f} s")
+    except (DockerException, OSError) as error:
+        raise ServerError(
+            f"Docker has no image {image}, and cannot pull it ({said_by(error)}): "
+            f"check its name and the network, name an image that `docker images` shows, {INSTEAD}"
+        ) from error
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn Docker's refusal to do `what` into a `ServerError`."""
+    from docker.errors import DockerException
+
+    try:
+        yield
+    except (DockerException, OSError) as error:
+        raise ServerError(f"Docker did not {what} ({said_by(error)}): see `docker ps -a`, {INSTEAD}") from error
+
+
+def said_by(error: BaseException) -> str:
+    """Return the part of Docker's complaint that a reader needs: one line, without the wrapping of its libraries."""
+    said = str(getattr(error, "explanation", None) or error)
+    for start, end in (("'", "'"), (": ", "")):  # FileNotFoundError(2, 'No such file or directory') in two wrappers
+        inner = re.search(rf"(?:Error|error)\(\d+, {start}([^']+){end}", said)
+        if inner:
+            said = inner[1]
+    return " ".join(said.split()).rstrip(".")
+
+
+def port_taken(error: BaseException) -> bool:
+    """Whether a container did not start because another had taken its port in between."""
+    said = said_by(error).lower()
+    return "port is already allocated" in said or "address already in use" in said

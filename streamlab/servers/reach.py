@@ -1,0 +1,99 @@
+"""Reaching a Redis by URL: a client that hides nothing, and errors that name the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, TimeoutError
+from redis.retry import Retry
+
+from streamlab.errors import PermissionRefusedError, ServerError, StreamlabError, UsageError
+
+SCHEMES = ("redis", "rediss", "unix")
+
+
+def connect(url: str, **options: Any) -> Redis:
+    """Return a client for `url` with the lab's manners, each of which `options` may override.
+
+    It decodes responses, waits 5 s at most for an answer, and never sends a command twice behind the caller's
+    back: redis-py's own ten silent retries can add an entry several times and strand what a reader was given.
+    A blocking read needs a `socket_timeout` longer than its BLOCK. Nothing is sent until the first command.
+
+    Raises `UsageError` for a URL that cannot be read.
+    """
+    scheme = url.partition("://")[0]
+    if scheme not in SCHEMES:
+        raise UsageError(f"{mask(url)!r} is not a Redis URL: it starts with redis://, rediss:// or unix://")
+    defaults: dict[str, Any] = {
+        "decode_responses": True,
+        "socket_timeout": 5.0,
+        "socket_connect_timeout": 5.0,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    try:
+        return Redis.from_url(url, **(defaults | options))
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"cannot read the Redis URL {mask(url)!r} ({error}): write it like redis://user:password@host:6379/0"
+        ) from error
+
+
+def mask(url: str) -> str:
+    """Return `url` with its password as `***`, fit for a screen and a log.
+
+    >>> mask("redis://:secret@127.0.0.1:6379/0")
+    'redis://:***@127.0.0.1:6379/0'
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # an unreadable URL may still hold a password, between "//" and "@"
+        return f"{url.partition('://')[0]}://***"
+    login, at, place = parts.netloc.rpartition("@")
+    if at:
+        user, colon, _ = login.partition(":")
+        place = f"{user}{':***' if colon else ''}@{place}"
+    query = parts.query
+    if "password" in query:
+        pairs = parse_qsl(query, keep_blank_values=True)
+        query = urlencode([(name, "***" if "password" in name else value) for name, value in pairs], safe="*/")
+    return urlunsplit(parts._replace(netloc=place, query=query))
+
+
+def with_password(password: str, host: str, port: int) -> str:
+    """Return the URL of the first database of a server that asks for `password` alone."""
+    return f"redis://:{quote(password, safe='')}@{host}:{port}/0"
+
+
+def explain(error: RedisError | OSError, url: str) -> StreamlabError:
+    """Turn a failed conversation with `url` into the error that a user reads."""
+    where, said = mask(url), " ".join(str(error).split())
+    if isinstance(error, NoPermissionError):
+        return PermissionRefusedError(f"{where} refuses this user: {said} Grant it the right, or name another user")
+    if isinstance(error, AuthenticationError) or any(word in said for word in ("NOAUTH", "WRONGPASS")):
+        return PermissionRefusedError(
+            f"{where} refuses the password ({said.rstrip('.')}): correct user and password in the URL, "
+            "like redis://user:password@host:6379/0"
+        )
+    if isinstance(error, TimeoutError):
+        return ServerError(f"{where} does not answer in time ({said.rstrip('.')}): is it up, and the address right?")
+    return ServerError(
+        f"no Redis answers at {where} ({said.rstrip('.')}): start it there, correct the URL, or use --server process"
+    )
+
+
+@contextmanager
+def asking(url: str) -> Iterator[Redis]:
+    """Give a client for a question or two, and explain to the user what goes wrong meanwhile.
+
+    Raises `UsageError`, `ServerError` or `PermissionRefusedError`.
+    """
+    with connect(url) as client:
+        try:
+            yield client
+        except (RedisError, OSError) as error:
+            raise explain(error, url) from error

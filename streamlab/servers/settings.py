@@ -1,0 +1,48 @@
+"""The configuration file of a server that the lab starts, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+from streamlab.errors import UsageError
+
+Persistence = Literal["none", "rdb", "aof-always", "aof-everysec", "aof-no"]
+
+# Redis's own schedule of snapshots, a line each since 6.2 takes no more; and none at all.
+_SNAPSHOTS = ["save 3600 1", "save 300 100", "save 60 10000"]
+_NO_SNAPSHOTS = ['save ""']
+
+# What makes a server private. Who wants them otherwise wants another server.
+_OURS = frozenset(
+    "bind port requirepass protected-mode dir logfile daemonize unixsocket tls-port pidfile include aclfile user".split()
+)
+
+
+def persistence_lines(persistence: str) -> list[str]:
+    """Return the lines for `none`, `rdb` (snapshots), or `aof-` with the policy of fsync; `UsageError` for others."""
+    if persistence not in get_args(Persistence):
+        raise UsageError(f"unknown persistence {persistence!r}: say {', '.join(get_args(Persistence))}")
+    if persistence == "none":
+        return [*_NO_SNAPSHOTS, "appendonly no"]
+    if persistence == "rdb":
+        return [*_SNAPSHOTS, "appendonly no"]
+    return [*_NO_SNAPSHOTS, "appendonly yes", f"appendfsync {persistence.removeprefix('aof-')}"]
+
+
+def config_text(ours: Mapping[str, str], persistence: str, settings: Mapping[str, str] | None) -> str:
+    """Return a configuration file: where the server lives, how it keeps data, and the user's `settings` last.
+
+    A setting is written as in redis.conf: `{"maxmemory": "10mb", "save": "900 1"}`. Raises `UsageError` for one
+    that would take the server out of its private place, or is no single line.
+    """
+    lines = [f"{name} {value}" for name, value in ours.items()] + persistence_lines(persistence)
+    for name, value in (settings or {}).items():
+        if name.lower() in _OURS:
+            raise UsageError(f"the setting {name!r} is the lab's own: leave it out, or bring your own Redis by its URL")
+        if not name.strip() or any(char in f"{name}{value}" for char in "\r\n\0"):
+            raise UsageError(
+                f"the setting {name!r} is not one line of redis.conf: write it like {{'maxmemory': '10mb'}}"
+            )
+        lines.append(f"{name} {value}" if str(value) else f'{name} ""')
+    return "\n".join([*lines, ""])
