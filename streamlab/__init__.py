@@ -1,1 +1,66 @@
-"""A laboratory for Redis Streams: run a real queue, break it on purpose, see what became of every message."""
+"""A laboratory for Redis Streams: run a real queue, break it on purpose, see what became of every message.
+
+    import streamlab as sl
+
+    lab = sl.Lab()
+    run = lab.run(sl.Experiment(workload=sl.ResizeImages(count=120, rate=40), faults=[sl.Kill("worker-2", at=1.5)]))
+    run.verdict
+    run.plot()
+
+The names below are what a notebook needs. Each is imported when it is first used, so that a worker process, which imports
+this package too, never loads pandas or matplotlib.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streamlab.errors import StreamlabError
+    from streamlab.faults import Kill
+    from streamlab.history import History
+    from streamlab.lab import Experiment, Lab
+    from streamlab.queue import DeadLetters, Message, OutcomeUnknownError, PermanentError, Producer, Worker
+    from streamlab.run import Run
+    from streamlab.servers import open_server
+    from streamlab.workloads import Call, ResizeImages, Sleep
+
+_HOMES = {
+    "streamlab.errors": ("StreamlabError",),
+    "streamlab.faults": ("Kill",),
+    "streamlab.history": ("History",),
+    "streamlab.lab": ("Experiment", "Lab"),
+    "streamlab.queue": ("DeadLetters", "Message", "OutcomeUnknownError", "PermanentError", "Producer", "Worker"),
+    "streamlab.run": ("Run",),
+    "streamlab.servers": ("open_server",),
+    "streamlab.workloads": ("Call", "ResizeImages", "Sleep"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Call",
+    "DeadLetters",
+    "Experiment",
+    "History",
+    "Kill",
+    "Lab",
+    "Message",
+    "OutcomeUnknownError",
+    "PermanentError",
+    "Producer",
+    "ResizeImages",
+    "Run",
+    "Sleep",
+    "StreamlabError",
+    "Worker",
+    "open_server",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,7 +9,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 from streamlab.errors import PermissionRefusedError, UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     from redis import Redis
 
@@ -82,8 +82,9 @@ def require_streams(features: Collection[str], where: str = "this server") -> No
 
 
 def _understands(client: Redis, name: str, command: tuple[str, ...], key: str) -> bool:
+    ask: Any = client.execute_command
     try:
-        client.execute_command(*(part.format(key=key) for part in command))
+        ask(*(part.format(key=key) for part in command))
     except NoPermissionError as error:
         if name in _MUST_HAVE:
             raise PermissionRefusedError(
@@ -99,6 +100,7 @@ def _understands(client: Redis, name: str, command: tuple[str, ...], key: str) -
 def _shown_by_a_stream(client: Redis, key: str) -> set[str]:
     """Make a stream with one entry, pending and deleted, and look at what is said about it."""
     found = set()
+    ask: Any = client
     try:
         with client.pipeline(transaction=True) as together:
             together.xgroup_create(key, "g", id="0", mkstream=True)
@@ -106,10 +108,10 @@ def _shown_by_a_stream(client: Redis, key: str) -> set[str]:
             together.execute()
         entry = client.xadd(key, {"f": "v"})
         client.xreadgroup("g", "c", {key: ">"})
-        if any(str(name) in ("lag", "b'lag'") for group in _rows(client.xinfo_groups, key) for name in group):
+        if any(str(name) in ("lag", "b'lag'") for group in ask.xinfo_groups(key) for name in group):
             found.add("lag")
         client.xdel(key, entry)
-        reply: Any = client.execute_command("XAUTOCLAIM", key, "g", "c", "0", "0-0")
+        reply = ask.execute_command("XAUTOCLAIM", key, "g", "c", "0", "0-0")
         if len(reply) > 2 and reply[2]:
             found.add("deleted_ids")
     except ResponseError:
@@ -117,7 +119,3 @@ def _shown_by_a_stream(client: Redis, key: str) -> set[str]:
     finally:
         client.unlink(key)
     return found
-
-
-def _rows(call: Callable[[str], Any], key: str) -> list[dict[Any, Any]]:
-    return list(call(key))

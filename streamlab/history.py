@@ -14,6 +14,7 @@ consumer}, "undelivered": [entry, ...], "dead": [{"entry": ..., "job": ..., "rea
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tomllib
@@ -21,35 +22,231 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from streamlab.errors import DataError, MissingError
-from streamlab.record import (
-    FIELDS,
-    HEADER,
-    KIND_OFFSET,
-    KINDS,
-    MAGIC,
-    RECORD,
-    TEXT_LENGTH,
-    VERSION,
-)
+from streamlab.journals import events_table, read_journal
 
 ENDINGS = ("drained", "timed out", "interrupted")
 #: The kinds with which an entry comes into a worker's hands.
 DELIVERIES = ("read", "claimed", "own")
 
-_EVENT = np.dtype(
-    {
-        "names": [name for name, _ in FIELDS],
-        "formats": ["<" + code for _, code in FIELDS],
-        "offsets": [RECORD.size - RECORD_TAIL for RECORD_TAIL in ()] or [0, 8, 16, 24, 32, 40, 44, 48, KIND_OFFSET],
-        "itemsize": RECORD.size,
-    }
-)
-_T = TypeVar("_T")
-_Ints = npt.NDArray[np.int64]
+_SAMPLES = ("time_ns", "metric", "consumer", "value")
+_Bools = npt.NDArray[np.bool_]
+_Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """What happened in one run. Times are seconds since the run's start.
+
+    `events`, one row an event, in the order of time: `time`, `due` (NaN = none), `process`, `incarnation`, `kind` (of
+    `record.KINDS`), `stream`, `entry` (ID, '' = none), `job` (<NA> = none; filled in where another event of the same entry
+    told it), `deliveries` (the server's count, 0 = not known), `note`.
+
+    `samples`, one row a value: `time`, `metric` ('pending', 'idle' in s, a consumer; 'group_pending', 'lag', 'length'),
+    `consumer` ('' = none), `value`. Where the probe got no answer there is no row.
+
+    `outcome` is None where the run was interrupted before it could write one.
+    """
+
+    folder: Path
+    events: pd.DataFrame
+    samples: pd.DataFrame
+    experiment: dict[str, Any]
+    environment: dict[str, Any]
+    outcome: dict[str, Any] | None
+
+    @classmethod
+    def load(cls, folder: str | Path) -> History:
+        """Read a run's folder. Raises MissingError or DataError, naming the file and what was expected of it."""
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise MissingError(f"{folder}: no such folder; a history is the folder that a run wrote")
+        experiment = _parsed(folder / "experiment.toml", tomllib.loads, "TOML")
+        environment = _parsed(folder / "environment.json", json.loads, "a JSON object")
+        start_ns = environment.get("start_ns")
+        if type(start_ns) is not int:
+            raise DataError(
+                f"{folder / 'environment.json'}: no start_ns, expected the clock's nanoseconds at the start"
+            )
+        ended = folder / "outcome.json"
+        outcome = _outcome(ended) if ended.exists() else None
+        if not (folder / "events").is_dir():
+            raise MissingError(f"{folder / 'events'}: no such folder, expected a journal of every process in it")
+        journals = [journal for path in sorted((folder / "events").glob("*.events")) if (journal := read_journal(path))]
+        samples = _samples(folder / "samples.csv", start_ns)
+        return cls(folder, events_table(journals, start_ns), samples, experiment, environment, outcome)
+
+    @cached_property
+    def jobs(self) -> pd.DataFrame:
+        """One row a job, by job number.
+
+        `due`, `added` (s); `adding`, what the producer knows ('adding', 'added', 'unknown', 'refused', '' = never tried);
+        `entry` (the first, '' = none), `entries` (how many); `delivered` (times, as the workers wrote), `deliveries` (the
+        server's largest count), `claimed`, `reclaimed` (times; the latter from another worker); `first_started`, `first_done`
+        (s), `times_done`, `failed` (times), `acked` (s), `dead` (in the dead-letter stream), `latency` (first done - due, s).
+        """
+        return _jobs(self)
+
+    @cached_property
+    def reclaims(self) -> _Bools:
+        """Which events are claims from another worker: another than the last one that wrote that it held the entry."""
+        return _reclaims(self.events)
+
+    @cached_property
+    def faults(self) -> pd.DataFrame:
+        """One row a fault, in the order of time.
+
+        `fault`, `target`, `name` (both, for a reader), `start`, `end` (s, NaN = never ended), `held` (messages that the target
+        held, NaN = not told), `details` (the note that the lab wrote, a dict).
+        """
+        return _faults(self)
+
+    @property
+    def end(self) -> float:
+        """When the last thing was written or sampled, in s since the start; 0 for an empty history."""
+        return max([0.0, *(float(table["time"].iloc[-1]) for table in (self.events, self.samples) if len(table))])
+
+
+def write_json(path: str | Path, data: object) -> None:
+    """Write a JSON file whole or not at all: to a draft beside it, then rename."""
+    path = Path(path)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+def _parsed(path: Path, parse: Callable[[str], Any], expected: str) -> dict[str, Any]:
+    try:
+        data = parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingError(f"{path}: no such file, expected {expected} that the run wrote") from None
+    except ValueError as error:  # not TOML, not JSON, not UTF-8
+        raise DataError(f"{path}: expected {expected}: {str(error).splitlines()[0]}") from None
+    if not isinstance(data, dict):
+        raise DataError(f"{path}: expected {expected}")
+    return data
+
+
+def _outcome(path: Path) -> dict[str, Any]:
+    outcome = _parsed(path, json.loads, "a JSON object")
+    if outcome.get("ended") not in ENDINGS:
+        raise DataError(f"{path}: ended is {outcome.get('ended')!r}, expected one of {', '.join(ENDINGS)}")
+    for key, kind in (("pending", dict), ("undelivered", list), ("dead", list), ("jobs", dict)):
+        if not isinstance(outcome.setdefault(key, kind()), kind):
+            raise DataError(f"{path}: {key} is a {type(outcome[key]).__name__}, expected a {kind.__name__}")
+    if not all(isinstance(row, dict) for row in outcome["dead"]):
+        raise DataError(f"{path}: dead is not a list of objects with entry and job")
+    return outcome
+
+
+def _samples(path: Path, start_ns: int) -> pd.DataFrame:
+    """The probe's file; a last line without its end was torn when the process died, and is no sample."""
+    whole, end, _ = path.read_bytes().rpartition(b"\n") if path.exists() else (b"", b"", b"")
+    table = pd.DataFrame({name: [] for name in _SAMPLES})
+    if end:
+        try:
+            types = {"time_ns": "int64", "metric": "str", "consumer": "str", "value": "float64"}
+            table = pd.read_csv(io.BytesIO(whole + end), dtype=types, keep_default_na=False)
+        except ValueError as error:  # pandas' parser errors are ValueErrors too
+            raise DataError(f"{path}: expected lines of {','.join(_SAMPLES)}: {str(error).splitlines()[0]}") from None
+        if tuple(table.columns) != _SAMPLES:
+            raise DataError(f"{path}: columns {','.join(table.columns)}, expected {','.join(_SAMPLES)}")
+    table = table.astype({"time_ns": "int64", "metric": "category", "consumer": "category", "value": "float64"})
+    table.insert(0, "time", (table["time_ns"] - start_ns) / 1e9)
+    return table.drop(columns="time_ns").sort_values("time", kind="stable", ignore_index=True)
+
+
+def _reclaims(events: pd.DataFrame) -> _Bools:
+    kind, entry = events["kind"], events["entry"].cat.codes.to_numpy()
+    deliveries = np.flatnonzero(kind.isin(DELIVERIES).to_numpy() & (entry > 0))
+    deliveries = deliveries[np.argsort(entry[deliveries], kind="stable")]
+    lives = events["incarnation"].to_numpy()
+    holder = events["process"].cat.codes.to_numpy().astype(np.int64) * (lives.max(initial=0) + 1) + lives
+    same_entry = entry[deliveries][1:] == entry[deliveries][:-1]
+    same_holder = holder[deliveries][1:] == holder[deliveries][:-1]
+    kept = np.concatenate([np.zeros(min(1, len(deliveries)), bool), same_entry & same_holder])
+    reclaims = np.zeros(len(events), bool)
+    reclaims[deliveries] = (kind == "claimed").to_numpy()[deliveries] & ~kept
+    return reclaims
+
+
+def _jobs(history: History) -> pd.DataFrame:
+    events, outcome = history.events, history.outcome or {}
+    number = events["job"].to_numpy(dtype=np.int64, na_value=-1)
+    codes, jobs = pd.factorize(np.append(number, -1), sort=True)  # -1 sorts first: row 0 is for what is nobody's
+    row = codes[:-1]
+    time, due = events["time"].to_numpy(), events["due"].to_numpy()
+    entry = events["entry"].cat.codes.to_numpy()
+    is_kind = {kind: (events["kind"] == kind).to_numpy() for kind in events["kind"].cat.categories}
+
+    def first(values: npt.NDArray[Any], where: _Bools, missing: float = np.nan) -> npt.NDArray[Any]:
+        """Events are in the order of time: of several assignments to one row the last stays, so assign backwards."""
+        found = np.full(len(jobs), missing, dtype=values.dtype)
+        found[row[where][::-1]] = values[where][::-1]
+        return found
+
+    def times(where: _Bools) -> npt.NDArray[np.int64]:
+        return np.bincount(row[where], minlength=len(jobs)).astype(np.int64)
+
+    adding = np.full(len(jobs), "", dtype=object)
+    for kind in ("adding", "unknown", "refused", "added"):  # later ones know better
+        adding[row[is_kind[kind]]] = kind
+    pairs = np.unique(row[entry > 0].astype(np.int64) * (entry.max(initial=0) + 1) + entry[entry > 0])
+    deliveries = np.zeros(len(jobs), np.int64)
+    np.maximum.at(deliveries, row, events["deliveries"].to_numpy())
+    first_entry = first(entry.astype(np.int64), entry > 0, missing=0)
+    first_due, first_done = first(due, ~np.isnan(due)), first(time, is_kind["done"])
+    buried = {int(dead["job"]) for dead in outcome.get("dead", []) if dead.get("job") is not None}
+    buried_entries = {str(dead.get("entry", "")) for dead in outcome.get("dead", [])} - {""}
+    dead_entry = events["entry"].isin(buried_entries).to_numpy()
+    table = pd.DataFrame(
+        {
+            "due": first_due,
+            "added": first(time, is_kind["added"]),
+            "adding": pd.Categorical(adding, categories=["", "adding", "added", "unknown", "refused"]),
+            "entry": pd.Categorical.from_codes(first_entry, dtype=events["entry"].dtype),
+            "entries": np.bincount(pairs // (entry.max(initial=0) + 1), minlength=len(jobs)),
+            "delivered": times(is_kind["read"] | is_kind["claimed"] | is_kind["own"]),
+            "deliveries": deliveries,
+            "claimed": times(is_kind["claimed"]),
+            "reclaimed": times(history.reclaims),
+            "first_started": first(time, is_kind["started"]),
+            "first_done": first_done,
+            "times_done": times(is_kind["done"]),
+            "failed": times(is_kind["failed"]),
+            "acked": first(time, is_kind["acked"]),
+            "dead": (times(is_kind["dead"] | dead_entry) > 0) | np.isin(jobs, list(buried)),
+            "latency": first_done - first_due,
+        },
+        index=pd.Index(jobs, name="job"),
+    )
+    return table.iloc[1:]
+
+
+def _faults(history: History) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    running: dict[tuple[str, str], dict[str, Any]] = {}
+    events = history.events[history.events["kind"].isin(["fault_on", "fault_off"])]
+    for time, kind, note in zip(events["time"], events["kind"], events["note"], strict=True):
+        try:
+            details = json.loads(note)
+            fault, target = str(details["fault"]), str(details.get("target") or "")
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise DataError(
+                f'{history.folder / "events"}: {kind} with note {note!r}, expected {{"fault": ...}}'
+            ) from None
+        if kind == "fault_on":
+            held = details.get("held")
+            row = {"fault": fault, "target": target, "name": f"{fault} {target}".strip(), "start": time, "end": np.nan}
+            running[fault, target] = row | {"held": np.nan if held is None else float(held), "details": details}
+            rows.append(running[fault, target])
+        elif (fault, target) in running:
+            running.pop((fault, target))["end"] = time
+    columns = ["fault", "target", "name", "start", "end", "held", "details"]
+    return pd.DataFrame(rows, columns=columns).astype({"start": float, "end": float, "held": float})

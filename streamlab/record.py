@@ -75,9 +75,8 @@ FIELDS = (
     ("stream", "I"),
     ("kind", "B"),
 )
-_SPARE = "11x"
-RECORD = Struct("<" + "".join(code for _, code in FIELDS[:-1]) + _SPARE + FIELDS[-1][1])
-KIND_OFFSET = RECORD.size - 1
+SPARE_BYTES = 11  # before the kind, the last field
+RECORD = Struct("<" + "".join(code for _, code in FIELDS[:-1]) + f"{SPARE_BYTES}x" + FIELDS[-1][1])
 
 #: magic, version, bytes a record, incarnation, process ID, process name in UTF-8 padded with zeros
 HEADER = Struct("<8sHHII236s")

@@ -13,7 +13,7 @@ Producer and worker take any redis-py client and know nothing of the lab. What e
 """
 
 from streamlab.queue.deadletters import DeadLetter, DeadLetters
-from streamlab.queue.errors import NotSentError, OutcomeUnknownError, PermanentError, ReplyLostError
+from streamlab.queue.errors import NotSentError, OutcomeUnknownError, PermanentError, RefusedError, ReplyLostError
 from streamlab.queue.message import Message, Observer
 from streamlab.queue.producer import Producer
 from streamlab.queue.worker import Worker
@@ -27,6 +27,7 @@ __all__ = [
     "OutcomeUnknownError",
     "PermanentError",
     "Producer",
+    "RefusedError",
     "ReplyLostError",
     "Worker",
 ]

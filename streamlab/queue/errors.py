@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 
 
 class PermanentError(Exception):
@@ -12,11 +13,31 @@ class PermanentError(Exception):
 
 
 class NotSentError(RedisConnectionError):
-    """Redis could not be reached, and nothing was sent: whatever was asked for has certainly not happened."""
+    """Redis could not be reached, and nothing was sent: whatever was asked for has certainly not happened.
+
+    Attributes:
+        added: from `Producer.add_many`: entry IDs of the messages before that were added, in order.
+    """
+
+    def __init__(self, text: str, *, added: Sequence[str] = ()) -> None:
+        super().__init__(text)
+        self.added = list(added)
 
 
 class ReplyLostError(RedisConnectionError):
     """The connection broke between a command and its reply: it may have happened, or not."""
+
+
+class RefusedError(ResponseError):
+    """Redis answered a producer with an error (out of memory, not a stream, ...): the message was not added.
+
+    Attributes:
+        added: from `Producer.add_many`: entry IDs of the messages before that were added, in order.
+    """
+
+    def __init__(self, text: str, *, added: Sequence[str] = ()) -> None:
+        super().__init__(text)
+        self.added = list(added)
 
 
 class OutcomeUnknownError(RedisConnectionError):
@@ -27,7 +48,7 @@ class OutcomeUnknownError(RedisConnectionError):
         unknown: task IDs of the messages that may be in the stream, or not.
     """
 
-    def __init__(self, text: str, *, added: Sequence[str], unknown: Sequence[str]) -> None:
+    def __init__(self, text: str, *, added: Sequence[str] = (), unknown: Sequence[str]) -> None:
         super().__init__(text)
         self.added = list(added)
         self.unknown = list(unknown)

@@ -69,6 +69,8 @@ class Link:
             ReplyLostError: the connection broke while sending.
             AuthenticationError: Redis does not let us in.
         """
+        if self._connection.is_connected and self._closed_by_redis():
+            self.close()  # found before anything is sent on it, this is no lost reply: a new one will do
         if self._owed:  # an earlier exchange was left half-way: its replies must not be taken for the new ones
             self.close()
         try:
@@ -84,6 +86,13 @@ class Link:
             self.close()
             raise ReplyLostError(str(error)) from error
         self._owed = len(commands)
+
+    def _closed_by_redis(self) -> bool:
+        try:
+            self._connection.can_read(timeout=0)
+        except (RedisError, OSError):
+            return True
+        return False
 
     def receive(self) -> Any:
         """The next reply; an error reply is returned, not raised, so that those behind it are still read.

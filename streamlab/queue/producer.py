@@ -12,7 +12,7 @@ from typing import TypeVar
 from redis import Redis
 from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 
-from streamlab.queue.errors import NotSentError, OutcomeUnknownError, ReplyLostError
+from streamlab.queue.errors import NotSentError, OutcomeUnknownError, RefusedError, ReplyLostError
 from streamlab.queue.link import Link, Value
 from streamlab.queue.trim import trim_finished
 
@@ -66,7 +66,7 @@ class Producer:
         Raises:
             OutcomeUnknownError: the reply was lost and the server cannot tell a repetition from a new message.
             NotSentError: Redis stayed away for `patience` seconds; nothing was added.
-            ResponseError: Redis refused (out of memory, wrong type, ...); nothing was added.
+            RefusedError: Redis answered with an error (out of memory, not a stream, ...); nothing was added.
             TypeError: a value that is not text, bytes or a number.
         """
         with self._lock:
@@ -76,8 +76,8 @@ class Producer:
         """Add messages in few round trips and return their entry IDs, in order.
 
         Raises:
-            OutcomeUnknownError: as `add`; its `added` and `unknown` say what is in the stream and what may be.
-                Messages after those were not sent.
+            OutcomeUnknownError, NotSentError, RefusedError, TypeError: as `add`. The first three say in `added` what is
+                in the stream, and the first in `unknown` what may be; all messages behind those are not.
         """
         with self._lock:
             size = _IDMP_WINDOW if self._has_idmp() else _PLAIN_CHUNK
@@ -85,8 +85,9 @@ class Producer:
             for chunk in _chunks(((self._task_id(), row) for row in rows), size):
                 try:
                     added += self._add(chunk)
-                except OutcomeUnknownError as error:
-                    raise OutcomeUnknownError(str(error), added=added + error.added, unknown=error.unknown) from error
+                except (OutcomeUnknownError, NotSentError, RefusedError) as error:
+                    error.added[:0] = added
+                    raise
             return added
 
     def close(self) -> None:
@@ -97,13 +98,15 @@ class Producer:
         return f"{self._name}-{next(self._numbers)}"
 
     def _add(self, tasks: Sequence[tuple[str, Mapping[str, Value]]]) -> list[str]:
+        """Add all of these or none."""
         idmp = self._has_idmp()
         commands = [self._xadd(task_id, fields, idmp) for task_id, fields in tasks]
+        if len(tasks) > 1:  # so that Redis cannot run out of memory half-way
+            commands = [("MULTI",), *commands, ("EXEC",)]
         deadline = time.monotonic() + self._patience
         while True:
             try:
-                self._link.send(*commands)
-                replies = [self._link.receive() for _ in commands]
+                replies = self._exchange(commands)
                 break
             except NotSentError:
                 if time.monotonic() > deadline:
@@ -111,13 +114,22 @@ class Producer:
             except ReplyLostError as error:
                 if not idmp or time.monotonic() > deadline:
                     text = f"no reply to XADD ({error}): {len(tasks)} message(s) may be in the stream, or not"
-                    raise OutcomeUnknownError(text, added=[], unknown=[task for task, _ in tasks]) from error
+                    raise OutcomeUnknownError(text, unknown=[task for task, _ in tasks]) from error
             time.sleep(_PAUSE)
+        self._trim(len(tasks))
+        return [entry.decode() for entry in replies]
+
+    def _exchange(self, commands: Sequence[tuple[Value, ...]]) -> list[bytes]:
+        self._link.send(*commands)
+        replies = [self._link.receive() for _ in commands]
+        if len(commands) > 1 and isinstance(replies[-1], list):
+            replies = replies[-1]  # EXEC's; those before it only say that the commands were queued
         for reply in replies:
+            if isinstance(reply, BusyLoadingError):
+                raise NotSentError("Redis is loading its data")
             if isinstance(reply, RedisError):
-                raise reply
-        self._trim(len(replies))
-        return [reply.decode() for reply in replies]
+                raise RefusedError(str(reply)) from reply
+        return replies
 
     def _xadd(self, task_id: str, fields: Mapping[str, Value], idmp: bool) -> tuple[Value, ...]:
         body: list[Value] = [] if "task_id" in fields else ["task_id", task_id]

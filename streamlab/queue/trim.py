@@ -32,6 +32,7 @@ for _, row in ipairs(groups) do
   if it.pending > 0 then needed = redis.call('XPENDING', KEYS[1], it.name)[2] end
   if bound == nil or before(needed, bound) then bound = needed end
 end
+if bound == '0-0' then return 0 end -- some group has not read anything
 local finished = redis.call('XRANGE', KEYS[1], '-', '(' .. bound, 'COUNT', math.min(extra + 1, 1001))
 if #finished == 0 then return 0 end
 return redis.call('XTRIM', KEYS[1], 'MINID', '=', finished[#finished][1])

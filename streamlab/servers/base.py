@@ -9,13 +9,14 @@ import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from redis.exceptions import AuthenticationError, RedisError
 
 from streamlab.errors import ServerError, StreamlabError, UnsupportedError, UsageError
 from streamlab.features import probe
 from streamlab.servers.reach import asking, connect, mask
+from streamlab.servers.settings import refused_setting
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -59,22 +60,19 @@ class Server(ABC):
         atexit.register(self._stop_quietly)
 
     @property
-    @abstractmethod
     def url(self) -> str:
         """Where it is now, with the password: for a client, not for a screen. Read it afresh after a restart."""
+        self._still_here()
+        return self._address()
 
     @property
-    @abstractmethod
     def description(self) -> str:
         """One line for a reader: `private process, Redis 8.2.3, 127.0.0.1:21034`."""
+        return f"stopped {self.kind} server" if self._stopped else self._describe()
 
-    @abstractmethod
     def alive(self) -> bool:
         """Whether the server is there. A paused one is, though it does not answer."""
-
-    @abstractmethod
-    def _remove(self) -> None:
-        """Take away the server and all that it left. Called once."""
+        return not self._stopped and self._alive()
 
     @property
     def safe_url(self) -> str:
@@ -111,26 +109,41 @@ class Server(ABC):
 
         What it had handed to the kernel survives; a power cut, which this is not, would take that too.
         """
-        raise self._cannot("kill")
+        self._must_be_able_to("kill")
+        self._kill()
 
     def pause(self) -> None:
         """Freeze the server: connections stay open, and nobody answers."""
-        raise self._cannot("pause")
+        self._must_be_able_to("pause")
+        self._must_run()
+        self._pause()
 
     def resume(self) -> None:
         """Let a paused server go on where it was."""
-        raise self._cannot("resume")
+        self._must_be_able_to("resume")
+        self._must_run()
+        self._resume()
 
     def restart(self, how: How = "TERM") -> None:
-        """End the server by that signal if it runs, start it again on the same data and settings, wait until it answers.
+        """End the server by that signal if it runs, start it on the same data and settings, wait until it answers.
 
-        SIGTERM lets it save as its settings say, SIGKILL does not. A paused server is resumed by SIGTERM first.
+        SIGTERM lets it save as its settings say, SIGKILL does not. A paused server is resumed before SIGTERM.
+        Raises `ServerError` when it does not come back.
         """
-        raise self._cannot("restart")
+        self._must_be_able_to("restart")
+        if how not in get_args(How):
+            raise UsageError(f"cannot end a server by {how!r}: say {' or '.join(get_args(How))}")
+        if how == "KILL":
+            self._kill()
+        elif self.alive():
+            self._resume()
+            self._terminate()
+        self._start_again()
 
     def log(self) -> str:
         """Return what the server wrote into its log so far."""
-        raise self._cannot("show the log of")
+        self._must_be_able_to("log")
+        return self._log()
 
     def stop(self) -> None:
         """Remove the server and all that it left, for good. Doing it twice is doing it once."""
@@ -147,7 +160,7 @@ class Server(ABC):
         self.stop()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {'stopped' if self._stopped else self.description}>"
+        return f"<{type(self).__name__}: {self.description}>"
 
     @property
     def _info(self) -> dict[str, Any]:
@@ -155,17 +168,26 @@ class Server(ABC):
             return dict(client.info("server"))
 
     def _asking(self) -> AbstractContextManager[Redis]:
-        self._still_here()
+        if self.kind != "external":
+            self._must_run()
         return asking(self.url)
 
     def _still_here(self) -> None:
         if self._stopped:
             raise ServerError(f"this {self.kind} server was stopped: open a new one")
 
-    def _cannot(self, what: str) -> UnsupportedError:
-        return UnsupportedError(
-            f"cannot {what} {self.description}: it is not the lab's own; use --server process or container for that"
-        )
+    def _must_be_able_to(self, what: str) -> None:
+        self._still_here()
+        if what not in self.abilities:
+            doing = "read the log of" if what == "log" else what
+            raise UnsupportedError(
+                f"cannot {doing} somebody else's Redis ({self.safe_url}): use --server process or container for that"
+            )
+
+    def _must_run(self) -> None:
+        self._still_here()
+        if not self.alive():
+            raise ServerError(f"the {self.kind} server is not running: restart() it first")
 
     def _stop_quietly(self) -> None:
         # At the end of the interpreter nobody catches anything.
@@ -178,32 +200,66 @@ class Server(ABC):
         Raises `ServerError` when it is gone, or mute for `START_S` seconds.
         """
         deadline = time.monotonic() + START_S
-        with connect(self.url, socket_timeout=1.0) as client:
+        try:
+            url = self._address()
+        except ServerError as error:  # a container that ended at once has no port any more
+            raise self._stillborn() from error
+        with connect(url, socket_timeout=1.0) as client:
             while True:
                 try:
                     client.ping()
                 except (RedisError, OSError) as error:
                     if not self.alive():
-                        raise ServerError(f"{self.kind} server ended while it started: {self._last_words()}") from error
+                        raise self._stillborn() from error
                     if time.monotonic() > deadline or isinstance(error, AuthenticationError):
                         raise ServerError(
-                            f"{self.kind} server did not answer within {START_S:.0f} s ({error}): {self._last_words()}"
+                            f"the {self.kind} server does not answer ({error}): see whether this machine is overloaded"
                         ) from error
                     time.sleep(_POLL_S)
                 else:
                     return
 
-    def _last_words(self) -> str:
-        """Return the line of its log that says most about its end."""
-        lines = [line.strip() for line in self.log().splitlines() if line.strip()]
-        telling = [line for line in lines if any(mark in line for mark in (" # ", "rror", "atal", ">>>", "Bad "))]
-        return (telling or lines or ["its log is empty"])[-1]
+    def _stillborn(self) -> StreamlabError:
+        """Return why it ended before it answered, by its log."""
+        log = self._log()
+        if refused := refused_setting(log):
+            return UsageError(f"the {self.kind} server refuses its settings: correct or leave out {refused}")
+        last = (log.strip() or "its log is empty").splitlines()[-1].strip()
+        return ServerError(f"the {self.kind} server ended while it started ({last}): try another --server")
 
+    # What a kind of server fills in. The public methods have checked that it is there and able to.
 
-def check_how(how: str) -> How:
-    """Return `how` if it is a way to end a server; `UsageError` otherwise."""
-    if how == "TERM":
-        return "TERM"
-    if how == "KILL":
-        return "KILL"
-    raise UsageError(f"cannot end a server by {how!r}: say TERM or KILL")
+    @abstractmethod
+    def _address(self) -> str: ...
+
+    @abstractmethod
+    def _describe(self) -> str: ...
+
+    @abstractmethod
+    def _alive(self) -> bool: ...
+
+    @abstractmethod
+    def _remove(self) -> None:
+        """Take away the server and all that it left. Called once."""
+
+    def _kill(self) -> None:
+        """SIGKILL it and wait until it is gone; nothing to do for a dead one."""
+        raise NotImplementedError
+
+    def _terminate(self) -> None:
+        """SIGTERM it and wait until it is gone."""
+        raise NotImplementedError
+
+    def _pause(self) -> None:
+        raise NotImplementedError
+
+    def _resume(self) -> None:
+        """Unfreeze it; nothing to do for one that is not frozen."""
+        raise NotImplementedError
+
+    def _start_again(self) -> None:
+        """Start the dead server on the data it left, and wait until it answers."""
+        raise NotImplementedError
+
+    def _log(self) -> str:
+        raise NotImplementedError

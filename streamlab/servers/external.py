@@ -13,8 +13,9 @@ _BATCH = 500
 
 
 class ExternalServer(Server):
-    """The Redis at `url` (redis://, rediss:// or unix://), which is only ever asked, written to under one prefix,
-    and rid of just those keys at the end. Nothing else is removed, and nothing is flushed.
+    """The Redis at `url`: redis://, rediss:// or unix://.
+
+    It is written to under one prefix, and rid of just those keys at the end. Nothing else is removed or flushed.
 
         with ExternalServer("redis://:secret@redis.example:6379/3") as server:
             server.client().xadd(server.prefix + "jobs", {"n": 1})
@@ -36,19 +37,14 @@ class ExternalServer(Server):
             self._stop_quietly()
             raise
 
-    @property
-    def url(self) -> str:
-        self._still_here()
+    def _address(self) -> str:
         return self._url
 
-    @property
-    def description(self) -> str:
+    def _describe(self) -> str:
         return f"external, {self.name}, {mask(self._url)}"
 
-    def alive(self) -> bool:
-        """Whether it answers. Unlike that of the lab's own servers, its process is out of sight."""
-        if self._stopped:
-            return False
+    def _alive(self) -> bool:
+        # Its process is out of sight: alive is what answers.
         with self.client(socket_timeout=1.0) as client:
             try:
                 return bool(client.ping())

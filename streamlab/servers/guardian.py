@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 PATIENCE_S = 5.0
 
@@ -35,7 +36,7 @@ def remove_process(folder: str, binary: str) -> None:
     killed = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if process.cwd() == folder and os.path.samefile(process.exe(), binary):
+            if process.cwd() == folder and Path(process.exe()).samefile(binary):
                 process.kill()
                 killed.append(process)
     psutil.wait_procs(killed, timeout=PATIENCE_S)
@@ -62,4 +63,8 @@ if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     if not wait_for_the_end():
-        {"process": remove_process, "container": remove_container}[sys.argv[1]](*sys.argv[2:])
+        kind, *what = sys.argv[1:]
+        if kind == "process":
+            remove_process(*what)
+        else:
+            remove_container(*what)

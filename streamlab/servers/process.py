@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from streamlab.errors import ServerError, UsageError
-from streamlab.servers.base import STOP_S, How, Server, check_how
+from streamlab.errors import ServerError, StreamlabError, UsageError
+from streamlab.servers.base import STOP_S, Server
 from streamlab.servers.binaries import Binary, best_binary, inspect
 from streamlab.servers.guard import Guard
 from streamlab.servers.ports import free_port
@@ -24,7 +24,7 @@ from streamlab.servers.settings import Persistence, config_text
 HOST = "127.0.0.1"
 _TRIES = 5
 _PORT_BACK_S = 5.0
-_PORT_TAKEN = "Address already in use"
+_PORT_TAKEN = b"Address already in use"
 
 
 class ProcessServer(Server):
@@ -69,46 +69,46 @@ class ProcessServer(Server):
             raise
 
     @property
-    def url(self) -> str:
-        self._still_here()
-        return with_password(self._password, HOST, self._port)
-
-    @property
-    def description(self) -> str:
-        return f"private process, {self.binary.name.capitalize()} {self.binary.version}, {HOST}:{self._port}"
-
-    @property
     def pid(self) -> int:
         """The number of the server's process, which changes at each restart."""
         return self._process.pid
 
-    def alive(self) -> bool:
-        return not self._stopped and self._process.poll() is None
+    def _address(self) -> str:
+        return with_password(self._password, HOST, self._port)
 
-    def kill(self) -> None:
-        self._still_here()
-        self._kill()
+    def _describe(self) -> str:
+        return f"private process, {self.binary.name.capitalize()} {self.binary.version}, {HOST}:{self._port}"
 
-    def pause(self) -> None:
-        self._signal(signal.SIGSTOP)
+    def _alive(self) -> bool:
+        return self._process.poll() is None
 
-    def resume(self) -> None:
-        self._signal(signal.SIGCONT)
+    def _pause(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
 
-    def restart(self, how: How = "TERM") -> None:
-        self._still_here()
-        if check_how(how) == "KILL":
-            self._kill()
-        elif self.alive():
-            self._terminate()
+    def _resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def _terminate(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            raise ServerError(f"{self.description} did not end by SIGTERM within {STOP_S:.0f} s: use KILL") from None
+
+    def _kill(self) -> None:
+        # Its whole group: a child that writes a snapshot would otherwise finish it after the server's death.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _start_again(self) -> None:
         # The port was ours a moment ago, and clients know it: insist.
         deadline = time.monotonic() + _PORT_BACK_S
         while not self._start():
             if time.monotonic() > deadline:
-                raise ServerError(f"{self._taken()} It was the server's own until it was stopped")
+                raise ServerError(self._taken())
 
-    def log(self) -> str:
-        self._still_here()
+    def _log(self) -> str:
         return self._log_file.read_text(errors="replace")
 
     @property
@@ -157,37 +157,15 @@ class ProcessServer(Server):
             )
         try:
             self._wait_until_ready()
-        except ServerError:
+        except StreamlabError:
             self._kill()
-            if _PORT_TAKEN in self._log_file.read_text(errors="replace")[log_before:]:
+            if _PORT_TAKEN in self._log_file.read_bytes()[log_before:]:
                 return False
             raise
         return True
 
     def _taken(self) -> str:
-        return (
-            f"port {self._port} on {HOST} is taken: end what listens there (`ss -ltnp`), or ask for a free one, port 0."
-        )
-
-    def _signal(self, number: signal.Signals) -> None:
-        self._still_here()
-        if not self.alive():
-            raise ServerError(f"{self.description} is not running: restart() it first")
-        self._process.send_signal(number)
-
-    def _terminate(self) -> None:
-        self._process.terminate()
-        self._process.send_signal(signal.SIGCONT)  # frozen, it would not hear of it
-        try:
-            self._process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            raise ServerError(f"{self.description} did not end by SIGTERM within {STOP_S:.0f} s: use KILL") from None
-
-    def _kill(self) -> None:
-        # Its whole group: a child that writes a snapshot would otherwise finish it after the server's death.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        return f"port {self._port} on {HOST} is taken: end what listens there (`ss -ltnp`), or ask for a free one by 0"
 
 
 def _chosen(binary: str | Path | Binary | None) -> Binary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -36,7 +36,13 @@ def connect(url: str, **options: Any) -> Redis:
         "retry": Retry(NoBackoff(), 0),
     }
     try:
-        return Redis.from_url(url, **(defaults | options))
+        parts = urlsplit(url)
+        if scheme != "unix" and parts.path.strip("/") and not parts.path.strip("/").isdecimal():
+            raise ValueError(f"{parts.path.strip('/')!r} is not a database's number")  # redis-py would take database 0
+        client = Redis.from_url(url, **(defaults | options))
+        pool = client.connection_pool
+        pool.connection_class(**pool.connection_kwargs)  # complains now of an option that it does not know
+        return client
     except (ValueError, TypeError) as error:
         raise UsageError(
             f"cannot read the Redis URL {mask(url)!r} ({error}): write it like redis://user:password@host:6379/0"
@@ -61,7 +67,7 @@ def mask(url: str) -> str:
     if "password" in query:
         pairs = parse_qsl(query, keep_blank_values=True)
         query = urlencode([(name, "***" if "password" in name else value) for name, value in pairs], safe="*/")
-    return urlunsplit(parts._replace(netloc=place, query=query))
+    return f"{parts.scheme}://{place}{parts.path}{'?' if query else ''}{query}" if "://" in url else url
 
 
 def with_password(password: str, host: str, port: int) -> str:
@@ -74,7 +80,9 @@ def explain(error: RedisError | OSError, url: str) -> StreamlabError:
     where, said = mask(url), " ".join(str(error).split())
     if isinstance(error, NoPermissionError):
         return PermissionRefusedError(f"{where} refuses this user: {said} Grant it the right, or name another user")
-    if isinstance(error, AuthenticationError) or any(word in said for word in ("NOAUTH", "WRONGPASS")):
+    if "NOAUTH" in said or "HELLO must be called" in said:
+        return PermissionRefusedError(f"{where} asks for a password: put it into the URL, like redis://:password@host")
+    if isinstance(error, AuthenticationError) or "WRONGPASS" in said:
         return PermissionRefusedError(
             f"{where} refuses the password ({said.rstrip('.')}): correct user and password in the URL, "
             "like redis://user:password@host:6379/0"

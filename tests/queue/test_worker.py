@@ -1,0 +1,484 @@
+"""The worker: at least once, whatever happens to it, to its group or to its connection."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from redis import Redis
+from redis.exceptions import AuthenticationError, ResponseError
+
+from streamlab.queue import DeadLetters, PermanentError, Producer, Worker
+from streamlab.servers import ProcessServer
+from tests.queue.helpers import GROUP, Notes, consumers, pending, running, wired
+from tests.waiting import wait_until
+
+
+def add(client, stream, count, **fields):
+    producer = Producer(client, stream)
+    ids = producer.add_many({"n": n, **fields} for n in range(count))
+    producer.close()
+    return ids
+
+
+def strand(client, stream, count, consumer="dead"):
+    """Let a consumer read entries and never come back."""
+    rows = client.xreadgroup(GROUP, consumer, {stream: ">"}, count=count)
+    return [entry for entry, _ in rows[0][1]]
+
+
+@pytest.fixture
+def group(client, stream):
+    client.xgroup_create(stream, GROUP, id="0", mkstream=True)
+    return GROUP
+
+
+def test_every_message_is_handled_once_and_acknowledged(client, stream):
+    ids = add(client, stream, 250)
+    seen, notes = [], Notes()
+    worker = Worker(client, stream, GROUP, lambda m: seen.append((m.id, m.fields["n"])), observe=notes)
+    with running(worker):
+        wait_until("all are acknowledged", lambda: len(notes.ids("acked")) == 250)
+        ids += add(client, stream, 50)
+        wait_until("those added later, too", lambda: len(notes.ids("acked")) == 300)
+    assert [entry for entry, _ in seen] == ids
+    assert pending(client, stream) == 0
+    assert consumers(client, stream) == [], "a worker that holds nothing leaves no consumer behind"
+    assert notes.of(ids[0]) == ["read", "started", "done", "acked"]
+
+
+def test_a_group_from_the_end_skips_what_is_there(client, stream):
+    add(client, stream, 3)
+    seen = []
+    with running(Worker(client, stream, GROUP, lambda m: seen.append(m.id), start="$")):
+        wait_until("the group is there", lambda: client.exists(stream) and client.xinfo_groups(stream))
+        (late,) = add(client, stream, 1)
+        wait_until("the late one is handled", lambda: seen == [late])
+
+
+def test_own_pending_entries_come_first_after_a_restart(client, stream, group):
+    ids = add(client, stream, 5)
+    mine = strand(client, stream, 2, consumer="me")
+    seen = []
+    with running(Worker(client, stream, GROUP, lambda m: seen.append((m.id, m.deliveries)), consumer="me")):
+        wait_until("all five are handled", lambda: len(seen) == 5)
+    assert [entry for entry, _ in seen] == ids
+    assert [entry for entry, deliveries in seen if deliveries == 2] == mine
+
+
+def test_stale_entries_are_claimed_under_steady_load(client, stream, group):
+    """A worker that looks for them only when nothing new arrives would never look here."""
+    add(client, stream, 10)
+    lost = set(strand(client, stream, 10))
+    notes = Notes()
+    stop = threading.Event()
+
+    def load():
+        producer = Producer(client, stream)
+        while not stop.is_set():
+            producer.add_many({"n": n} for n in range(20))
+        producer.close()
+
+    thread = threading.Thread(target=load)
+    worker = Worker(client, stream, GROUP, lambda m: None, claim_after=0.3, observe=notes)
+    thread.start()
+    try:
+        with running(worker):
+            wait_until("the dead worker's are done", lambda: lost <= set(notes.ids("acked")))
+            assert len(notes.ids("read")) > 0
+    finally:
+        stop.set()
+        thread.join()
+    assert set(notes.ids("claimed")) >= lost
+
+
+def test_recovery_follows_the_cursor_past_entries_that_are_fresh(client, stream, group):
+    """One stale entry behind 200 that another consumer keeps fresh."""
+    ids = add(client, stream, 201)
+    fresh = strand(client, stream, 200, consumer="busy")
+    strand(client, stream, 1, consumer="dead")
+    notes = Notes()
+    with running(Worker(client, stream, GROUP, lambda m: None, claim_after=0.4, batch=1, observe=notes)):
+
+        def found():
+            client.xclaim(stream, GROUP, "busy", 0, fresh, justid=True)
+            return notes.ids("claimed")
+
+        wait_until("the stale one is claimed", found)
+    assert set(notes.ids("claimed")) == {ids[-1]}
+
+
+def test_pending_entries_that_were_deleted_are_noticed(server, client, stream, group):
+    ids = add(client, stream, 4)
+    strand(client, stream, 4)
+    client.xdel(stream, *ids[:2])
+    notes = Notes()
+    with running(Worker(client, stream, GROUP, lambda m: None, claim_after=0.1, observe=notes)):
+        wait_until("the two others are done", lambda: len(notes.ids("acked")) == 2)
+        wait_until("nothing is pending", lambda: pending(client, stream) == 0)
+    assert set(notes.ids("deleted")) == set(ids[:2])
+
+
+def test_own_pending_entries_that_were_deleted(client, stream, group):
+    ids = add(client, stream, 3)
+    strand(client, stream, 3, consumer="me")
+    client.xdel(stream, ids[1])
+    notes = Notes()
+    with running(Worker(client, stream, GROUP, lambda m: None, consumer="me", observe=notes)):
+        wait_until("nothing is pending", lambda: pending(client, stream) == 0 and notes.ids("deleted"))
+    assert notes.ids("done") == [ids[0], ids[2]]
+    assert notes.ids("deleted") == [ids[1]]
+
+
+def test_a_failure_is_tried_again_soon_and_counted(client, stream):
+    (entry,) = add(client, stream, 1)
+    attempts, notes = [], Notes()
+
+    def handler(message):
+        attempts.append((time.monotonic(), message.deliveries))
+        if len(attempts) < 3:
+            raise RuntimeError("not yet")
+
+    with running(Worker(client, stream, GROUP, handler, claim_after=30, retry_delay=0.1, observe=notes)):
+        wait_until("the third attempt is acknowledged", lambda: notes.ids("acked") == [entry])
+    assert [deliveries for _, deliveries in attempts] == [1, 2, 3]
+    assert attempts[1][0] - attempts[0][0] >= 0.1
+    assert attempts[2][0] - attempts[1][0] >= 0.2
+    assert not client.keys(f"{stream}:*"), "the record of the failures went with the success"
+
+
+def test_after_too_many_deliveries_a_message_is_buried_with_its_history(client, stream):
+    ids = add(client, stream, 3, **{"reason": "mine", "failures": "mine too"})
+
+    def handler(message):
+        if message.id == ids[1]:
+            raise RuntimeError(f"attempt {message.deliveries}\nfailed")
+
+    with running(Worker(client, stream, GROUP, handler, max_deliveries=3, retry_delay=0.02, consumer="me")):
+        letters = DeadLetters(client, stream, GROUP)
+        wait_until("it is buried", lambda: len(letters) == 1)
+    (letter,) = letters.read()
+    assert pending(client, stream) == 0
+    assert (letter.reason, letter.consumer) == ("deliveries", "me")
+    assert letter.error == "RuntimeError: attempt 3 failed"
+    assert letter.message.id == ids[1]
+    assert letter.message.deliveries == 3
+    assert letter.message.fields["reason"] == "mine", "a message cannot forge the head of its letter"
+    assert [failure["delivery"] for failure in letter.failures] == [1, 2, 3]
+    (new,) = letters.redrive(letter.id)
+    assert letters.redrive(letter.id) == []
+    assert len(letters) == 0
+    assert client.xrange(stream, new, new)[0][1] == letter.message.fields
+    letters.close()
+
+
+def test_a_permanent_error_is_buried_at_once(client, stream):
+    add(client, stream, 1)
+    calls = []
+
+    def handler(message):
+        calls.append(message.id)
+        raise PermanentError("no such image")
+
+    letters = DeadLetters(client, stream, GROUP)
+    with running(Worker(client, stream, GROUP, handler)):
+        wait_until("it is buried", lambda: len(letters) == 1)
+    (letter,) = letters.read()
+    assert (letter.reason, letter.error, len(calls)) == ("permanent", "PermanentError: no such image", 1)
+    assert letters.discard(letter.id) == 1
+    letters.close()
+
+
+def test_a_message_that_kills_its_workers_is_buried_without_being_run(client, stream, group):
+    add(client, stream, 1)
+    (entry,) = strand(client, stream, 1)
+    for number in range(3):
+        client.xclaim(stream, GROUP, f"dead-{number}", 0, [entry])
+    calls = []
+    letters = DeadLetters(client, stream, GROUP)
+    with running(Worker(client, stream, GROUP, calls.append, claim_after=0.1, max_deliveries=4)):
+        wait_until("it is buried", lambda: len(letters) == 1)
+    (letter,) = letters.read()
+    letters.close()
+    assert calls == []
+    assert (letter.reason, letter.error, letter.message.deliveries) == ("deliveries", "", 5)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_long_job_stays_its_workers_own(client, stream, threads):
+    add(client, stream, 1)
+    release = threading.Event()
+    mine, others = [], []
+
+    def slow(message):
+        mine.append(message.id)
+        release.wait(20)
+
+    with running(Worker(client, stream, GROUP, slow, claim_after=0.2, consumer="slow", threads=threads)):
+        wait_until("the slow one has it", lambda: mine)
+        looked = Notes()
+        with running(Worker(client, stream, GROUP, others.append, claim_after=0.2, observe=looked)):
+            idle = []
+
+            def five_times_the_limit():
+                row = client.xpending_range(stream, GROUP, "-", "+", 1)[0]
+                idle.append(row["time_since_delivered"])
+                return time.monotonic() - began > 1.0
+
+            began = time.monotonic()
+            wait_until("five times the limit has passed", five_times_the_limit)
+            release.set()
+            wait_until("it is acknowledged", lambda: pending(client, stream) == 0)
+    assert (len(mine), others) == (1, [])
+    assert max(idle) < 200
+
+
+def test_a_zombie_does_not_start_what_it_has_lost(client, stream):
+    """While the first handler ran, another consumer took the whole batch over; no heartbeat got through."""
+    ids = add(client, stream, 30)
+    handled, notes = [], Notes()
+
+    def handler(message):
+        handled.append(message.id)
+        if len(handled) == 16:  # the batch has grown by then
+            mine = [row["message_id"] for row in client.xpending_range(stream, GROUP, "-", "+", 50, "zombie")]
+            client.xclaim(stream, GROUP, "other", 0, mine)
+            worker._confirmed -= 1000  # as if it had been stopped for long
+
+    worker = Worker(client, stream, GROUP, handler, consumer="zombie", observe=notes)
+    with running(worker):
+        wait_until("the rest is done", lambda: len(handled) + len(notes.ids("disowned")) == 30)
+        wait_until("what was done is acknowledged", lambda: len(notes.ids("acked")) == len(handled))
+    assert notes.ids("disowned"), "nothing of the batch was left to lose"
+    assert set(notes.ids("disowned")).isdisjoint(handled)
+    assert set(handled) | set(notes.ids("disowned")) == set(ids)
+    assert {row["consumer"] for row in client.xpending_range(stream, GROUP, "-", "+", 50)} == {"other"}
+
+
+@pytest.mark.parametrize("how", ["delete", "destroy"])
+def test_a_group_that_vanishes_is_made_again(client, stream, how):
+    add(client, stream, 1)
+    notes = Notes()
+    with running(Worker(client, stream, GROUP, lambda m: None, observe=notes)):
+        wait_until("it is at work", lambda: len(notes.ids("acked")) == 1)
+        client.delete(stream) if how == "delete" else client.xgroup_destroy(stream, GROUP)
+        (late,) = add(client, stream, 1)
+        wait_until("it is at work again", lambda: late in notes.ids("acked"))
+    assert 1 <= len(notes.ids("healed")) <= 3, "it does not spin"
+
+
+def test_a_lost_reply_of_a_read_strands_nothing(server, client, stream):
+    notes = Notes()
+    with wired(server) as (wire, through):
+        worker = Worker(through, stream, GROUP, lambda m: None, observe=notes, claim_after=60)
+        with running(worker):
+            wait_until("it is at work", lambda: client.exists(stream) and consumers(client, stream))
+            wire.cut_replies(b"XREADGROUP", 1)
+            ids = add(client, stream, 5)
+            wait_until("all are done long before the claim limit", lambda: set(notes.ids("acked")) == set(ids))
+        assert wire.cuts == 1
+    assert pending(client, stream) == 0
+
+
+def test_a_lost_reply_of_an_ack_does_not_repeat_the_work(server, client, stream):
+    done, notes = [], Notes()
+    with wired(server) as (wire, through):
+        with running(Worker(through, stream, GROUP, lambda m: done.append(m.id), observe=notes)):
+            wait_until("it is at work", lambda: client.exists(stream) and consumers(client, stream))
+            wire.cut_replies(b"XACK", 2)
+            ids = add(client, stream, 5)
+            wait_until("all are acknowledged", lambda: set(notes.ids("acked")) == set(ids))
+        assert wire.cuts == 2
+    assert sorted(done) == sorted(ids)
+    assert pending(client, stream) == 0
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_redis_killed_and_restarted_loses_nothing_that_it_kept(threads, caplog):
+    """With an append-only file that is written at every command."""
+    with ProcessServer(persistence="aof-always") as server:
+        client = server.client()
+        stream = f"{server.prefix}s"
+        notes = Notes()
+        producer = Producer(client, stream)
+        worker = Worker(
+            client, stream, GROUP, lambda m: time.sleep(0.001), observe=notes, threads=threads, claim_after=0.5
+        )
+        with running(worker):
+            ids = producer.add_many({"n": n} for n in range(300))
+            wait_until("it is in the middle of its work", lambda: len(notes.ids("done")) > 20)
+            server.restart("KILL")
+            ids += producer.add_many({"n": n} for n in range(50))
+            wait_until("everything is done", lambda: set(notes.ids("done")) == set(ids), timeout=20)
+            wait_until("nothing is pending", lambda: pending(client, stream) == 0)
+        producer.close()
+        client.close()
+    tries = [record for record in caplog.records if "trying again" in record.message]
+    assert len(tries) < 50, "it waits between its tries"
+
+
+def test_a_wrong_password_is_not_tried_for_ever(any_server):
+    parts = any_server.url.rsplit("@", 1)[1]
+    worker = Worker(Redis.from_url(f"redis://:wrong@{parts}"), "s", GROUP, print)
+    with pytest.raises(AuthenticationError):
+        worker.run()
+
+
+def test_a_key_that_is_no_stream_is_not_tried_for_ever(client, stream):
+    client.set(stream, "text")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        Worker(client, stream, GROUP, print).run()
+
+
+def test_fast_acks_travel_together_and_slow_ones_alone(client, stream):
+    notes = Notes()
+    ids = add(client, stream, 500)
+    held = []
+
+    def handler(message):
+        if message.id == ids[-1]:
+            held.append(pending(client, stream))
+            time.sleep(0.05)
+
+    before = client.info("commandstats")
+    with running(Worker(client, stream, GROUP, handler, observe=notes)):
+        wait_until("all are acknowledged", lambda: len(notes.ids("acked")) == 500)
+    calls = client.info("commandstats")["cmdstat_xack"]["calls"] - before.get("cmdstat_xack", {"calls": 0})["calls"]
+    assert calls < 100, f"{calls} XACKs for 500 quick messages"
+
+    slow = add(client, stream, 4)
+    spans = []
+
+    def sluggish(message):
+        time.sleep(0.03)
+        spans.append(pending(client, stream))
+
+    with running(Worker(client, stream, GROUP, sluggish)):
+        wait_until("all are done", lambda: len(spans) == len(slow))
+    assert max(spans) == 1, "a slow worker holds one message, not those that others could do"
+
+
+def test_threads_do_not_wait_for_the_slowest(client, stream):
+    slow, *quick = add(client, stream, 41)
+    release, notes = threading.Event(), Notes()
+
+    def handler(message):
+        if message.id == slow:
+            release.wait(20)
+
+    with running(Worker(client, stream, GROUP, handler, threads=4, observe=notes)):
+        wait_until("all but the slowest are acknowledged", lambda: set(notes.ids("acked")) == set(quick))
+        release.set()
+    assert pending(client, stream) == 0
+    assert consumers(client, stream) == []
+
+
+def test_threads_hold_no_more_than_their_number(client, stream):
+    add(client, stream, 50)
+    release = threading.Event()
+    started = []
+
+    def handler(message):
+        started.append(message.id)
+        release.wait(20)
+
+    with running(Worker(client, stream, GROUP, handler, threads=5)):
+        wait_until("five are busy", lambda: len(started) == 5)
+        assert pending(client, stream) == 5
+        release.set()
+        wait_until("all are done", lambda: len(started) == 50)
+
+
+def test_threads_retry_and_bury(client, stream):
+    ids = add(client, stream, 30)
+    letters, notes = DeadLetters(client, stream, GROUP), Notes()
+
+    def handler(message):
+        if message.id == ids[3]:
+            raise PermanentError("never")
+        if message.id == ids[7] and message.deliveries < 3:
+            raise RuntimeError("later")
+
+    with running(Worker(client, stream, GROUP, handler, threads=4, retry_delay=0.02, observe=notes)):
+        wait_until("29 are acknowledged", lambda: len(notes.ids("acked")) == 29)
+        wait_until("one is buried", lambda: len(letters) == 1)
+    letters.close()
+    assert pending(client, stream) == 0
+
+
+def test_a_consumer_with_pending_entries_is_not_deleted(client, stream):
+    add(client, stream, 1)
+    notes = Notes()
+
+    def handler(message):
+        raise RuntimeError("try again much later")
+
+    with running(Worker(client, stream, GROUP, handler, consumer="me", retry_delay=30, observe=notes)):
+        wait_until("it has failed", lambda: notes.ids("retry"))
+    assert pending(client, stream) == 1
+    assert consumers(client, stream) == ["me"]
+
+
+def test_idle_consumers_that_hold_nothing_are_forgotten(client, stream, group):
+    from streamlab.queue.group import forget_idle_consumers
+    from streamlab.queue.link import Link
+
+    add(client, stream, 1)
+    strand(client, stream, 1, consumer="holds")
+    client.xgroup_createconsumer(stream, GROUP, "empty")
+    link = Link(client)
+    assert forget_idle_consumers(link, stream, GROUP, 60) == []
+    assert forget_idle_consumers(link, stream, GROUP, 0) == ["empty"]
+    link.close()
+    assert consumers(client, stream) == ["holds"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"batch": 0},
+        {"claim_after": 0},
+        {"max_deliveries": 0},
+        {"retry_delay": -1},
+        {"threads": 0},
+        {"timeout": float("nan")},
+    ],
+)
+def test_settings_that_cannot_be_meant(any_server, wrong):
+    with any_server.client() as client, pytest.raises(ValueError, match=next(iter(wrong))):
+        Worker(client, "s", GROUP, print, **wrong)
+
+
+SCRIPT = """
+import sys, time
+from redis import Redis
+from streamlab.queue import Worker
+
+def handler(message):
+    print("started", flush=True)
+    time.sleep(0.5)
+
+Worker(Redis.from_url(sys.stdin.readline().strip()), sys.argv[1], "g", handler, consumer="me").run()
+print("left in order", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_it_finish_what_it_holds(any_server, client_of_any, any_stream, number):
+    client, stream = client_of_any, any_stream
+    add(client, stream, 10)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, stream], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        process.stdin.write(any_server.url + "\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "started\n"
+        process.send_signal(number)
+        assert process.stdout.read().endswith("left in order\n")
+        assert process.wait(10) == 0
+    assert pending(client, stream) == 0
+    assert consumers(client, stream) == []
+    assert client.xinfo_groups(stream)[0]["last-delivered-id"] != client.xinfo_stream(stream)["last-generated-id"]

