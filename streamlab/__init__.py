@@ -7,8 +7,8 @@
     run.verdict
     run.plot()
 
-The names below are what a notebook needs. Each is imported when it is first used, so that a worker process, which imports
-this package too, never loads pandas or matplotlib.
+The names below are what a notebook needs. Each is imported when it is first used, so that a worker process, which
+imports this package too, never loads pandas or matplotlib.
 """
 
 from importlib import import_module

@@ -7,9 +7,9 @@
       samples.csv         what the probe saw; missing where none ran
       outcome.json        how the run ended and what the server held then; missing where the run was interrupted
 
-`outcome.json` is written last: {"ended": "drained" | "timed out" | "interrupted", "ended_ns": ..., "pending": {entry:
-consumer}, "undelivered": [entry, ...], "dead": [{"entry": ..., "job": ..., "reason": ...}, ...], "length": ..., "stream": ...,
-"group": ...}, and where the lab can tell it, "jobs": {entry: job} for what is pending or undelivered.
+`outcome.json` is written last: {"ended": "drained" | "timed out" | "interrupted", "ended_ns": ..., "pending":
+{entry: consumer}, "undelivered": [entry, ...], "dead": [{"entry": ..., "job": ..., "reason": ...}, ...], "length": ...,
+"stream": ..., "group": ...}, and where the lab can tell it, "jobs": {entry: job} for what is pending or undelivered.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class History:
     """What happened in one run. Times are seconds since the run's start.
 
     `events`, one row an event, in the order of time: `time`, `due` (NaN = none), `process`, `incarnation`, `kind` (of
-    `record.KINDS`), `stream`, `entry` (ID, '' = none), `job` (<NA> = none; filled in where another event of the same entry
-    told it), `deliveries` (the server's count, 0 = not known), `note`.
+    `record.KINDS`), `stream`, `entry` (ID, '' = none), `job` (<NA> = none; filled in where another event of the same
+    entry told it), `deliveries` (the server's count, 0 = not known), `note`.
 
     `samples`, one row a value: `time`, `metric` ('pending', 'idle' in s, a consumer; 'group_pending', 'lag', 'length'),
     `consumer` ('' = none), `value`. Where the probe got no answer there is no row.
@@ -71,9 +71,7 @@ class History:
         environment = _parsed(folder / "environment.json", json.loads, "a JSON object")
         start_ns = environment.get("start_ns")
         if type(start_ns) is not int:
-            raise DataError(
-                f"{folder / 'environment.json'}: no start_ns, expected the clock's nanoseconds at the start"
-            )
+            raise DataError(f"{folder / 'environment.json'}: no start_ns, expected the clock's reading in ns")
         ended = folder / "outcome.json"
         outcome = _outcome(ended) if ended.exists() else None
         if not (folder / "events").is_dir():
@@ -86,10 +84,11 @@ class History:
     def jobs(self) -> pd.DataFrame:
         """One row a job, by job number.
 
-        `due`, `added` (s); `adding`, what the producer knows ('adding', 'added', 'unknown', 'refused', '' = never tried);
-        `entry` (the first, '' = none), `entries` (how many); `delivered` (times, as the workers wrote), `deliveries` (the
-        server's largest count), `claimed`, `reclaimed` (times; the latter from another worker); `first_started`, `first_done`
-        (s), `times_done`, `failed` (times), `acked` (s), `dead` (in the dead-letter stream), `latency` (first done - due, s).
+        `due`, `added` (s); `adding`, what the producer knows ('adding', 'added', 'unknown', 'refused', '' = never
+        tried); `entry` (the first, '' = none), `entries` (how many); `delivered` (times, as the workers wrote),
+        `deliveries` (the server's largest count), `claimed`, `reclaimed` (times; the latter from another worker);
+        `first_started`, `first_done` (s), `times_done`, `failed` (times), `acked` (s), `dead` (in the dead-letter
+        stream), `latency` (first done - due, s).
         """
         return _jobs(self)
 
@@ -102,8 +101,8 @@ class History:
     def faults(self) -> pd.DataFrame:
         """One row a fault, in the order of time.
 
-        `fault`, `target`, `name` (both, for a reader), `start`, `end` (s, NaN = never ended), `held` (messages that the target
-        held, NaN = not told), `details` (the note that the lab wrote, a dict).
+        `fault`, `target`, `name` (both, for a reader), `start`, `end` (s, NaN = never ended), `held` (messages that the
+        target held, NaN = not told), `details` (the note that the lab wrote, a dict).
         """
         return _faults(self)
 
@@ -210,7 +209,7 @@ def _jobs(history: History) -> pd.DataFrame:
             "due": first_due,
             "added": first(time, is_kind["added"]),
             "adding": pd.Categorical(adding, categories=["", "adding", "added", "unknown", "refused"]),
-            "entry": pd.Categorical.from_codes(first_entry, dtype=events["entry"].dtype),
+            "entry": pd.Categorical.from_codes(first_entry, categories=events["entry"].cat.categories),
             "entries": np.bincount(pairs // (entry.max(initial=0) + 1), minlength=len(jobs)),
             "delivered": times(is_kind["read"] | is_kind["claimed"] | is_kind["own"]),
             "deliveries": deliveries,
@@ -231,7 +230,7 @@ def _jobs(history: History) -> pd.DataFrame:
 
 def _faults(history: History) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
-    running: dict[tuple[str, str], dict[str, Any]] = {}
+    running: dict[object, dict[str, Any]] = {}
     events = history.events[history.events["kind"].isin(["fault_on", "fault_off"])]
     for time, kind, note in zip(events["time"], events["kind"], events["note"], strict=True):
         try:
@@ -241,12 +240,13 @@ def _faults(history: History) -> pd.DataFrame:
             raise DataError(
                 f'{history.folder / "events"}: {kind} with note {note!r}, expected {{"fault": ...}}'
             ) from None
+        key = details.get("index", (fault, target))  # its place in the plan, where it had one
         if kind == "fault_on":
             held = details.get("held")
             row = {"fault": fault, "target": target, "name": f"{fault} {target}".strip(), "start": time, "end": np.nan}
-            running[fault, target] = row | {"held": np.nan if held is None else float(held), "details": details}
-            rows.append(running[fault, target])
-        elif (fault, target) in running:
-            running.pop((fault, target))["end"] = time
+            running[key] = row | {"held": np.nan if held is None else float(held), "details": details}
+            rows.append(running[key])
+        elif key in running:
+            running.pop(key)["end"] = time
     columns = ["fault", "target", "name", "start", "end", "held", "details"]
     return pd.DataFrame(rows, columns=columns).astype({"start": float, "end": float, "held": float})

@@ -1,11 +1,12 @@
 """The reading half of `observe.journal`: the journals of a run, made one table of events.
 
-A million events in about a second: numpy reads the records whole, and a text or an entry ID becomes a string once, however
-many events name it (pandas categories).
+A million events in about a second: numpy reads the records whole, and a text or an entry ID becomes a string once,
+however many events name it (pandas categories).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def _named(journal: Journal, field: str) -> tuple[_Array, list[str]]:
     return numbers, [journal.texts[place] for place in places.tolist()]
 
 
-def _categories(parts: list[tuple[_Array, list[str]]], order: _Array) -> pd.Categorical:
+def _categories(parts: list[tuple[_Array, list[str]]], order: _Array) -> pd.Categorical[str]:
     """Categories of several parts that number their names each for itself."""
     numbers: dict[str, int] = {}
     codes = [np.empty(0, np.int64)]
@@ -112,11 +113,11 @@ def _categories(parts: list[tuple[_Array, list[str]]], order: _Array) -> pd.Cate
     return pd.Categorical.from_codes(np.concatenate(codes)[order], categories=_index(numbers))
 
 
-def _index(names: Any) -> pd.Index:
-    return pd.Index(list(names), dtype="object").astype("str")
+def _index(names: Iterable[str]) -> pd.Index[str]:
+    return pd.Index(list(names), dtype=str)
 
 
-def _entries(ms: _Array, seq: _Array) -> pd.Categorical:
+def _entries(ms: _Array, seq: _Array) -> pd.Categorical[str]:
     """Entry IDs as categories in the stream's order, which is not that of their strings; '' (no entry) comes first."""
     none = np.zeros(1, np.uint64)  # not a plain 0: numpy would make floats of the lot, and lose the last digits
     ms_code, all_ms = pd.factorize(np.append(ms, none), sort=True)
@@ -128,7 +129,7 @@ def _entries(ms: _Array, seq: _Array) -> pd.Categorical:
     return pd.Categorical.from_codes(codes[:-1], categories=_index(names))
 
 
-def _jobs(jobs: _Array, entry: pd.Categorical) -> pd.arrays.IntegerArray:
+def _jobs(jobs: _Array, entry: pd.Categorical[str]) -> pd.arrays.IntegerArray:
     """Job numbers; where an event has none, the one that another event of the same entry told."""
     jobs, codes = jobs.astype(np.int64), np.asarray(entry.codes)
     of_entry = np.full(len(entry.categories), -1, np.int64)

@@ -255,14 +255,18 @@ def _kernel_of_this_interpreter(private: Path) -> AsyncKernelManager:
     )
 
 
-async def _start(client: Any, path: Path, private: str) -> None:
-    environment = os.environ | {"STREAMLAB_NOTEBOOK": "1", "IPYTHONDIR": private}
+async def _start(client: Any, path: Path, private: Path) -> None:
+    folder = str(path.resolve().parent)
+    environment = os.environ | {"STREAMLAB_NOTEBOOK": "1", "IPYTHONDIR": str(private)}
     try:
-        await client.async_start_new_kernel(cwd=str(path.resolve().parent), env=environment)
+        # What the kernel itself says, not its cells, is of interest only if it dies.
+        with (private / _LOG).open("wb") as log:
+            await client.async_start_new_kernel(cwd=folder, env=environment, stdout=log, stderr=log)
         await client.async_start_new_kernel_client()
     except RuntimeError as error:
         raise NotebookError(
-            f"{path.name}: no kernel starts with {sys.executable} ({error}): reinstall ipykernel"
+            f"{path.name}: no kernel starts with {sys.executable} ({error}): pip install --force-reinstall ipykernel",
+            traceback=_last_words(private),
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What one event looks like on disk: 64 bytes of fixed layout, the same for the process that writes and the one that reads.
+"""What one event looks like on disk: 64 bytes of fixed layout, the same for who writes and who reads.
 
 A journal is a header of 256 bytes and then records, nothing between them:
 
@@ -20,8 +20,8 @@ A journal is a header of 256 bytes and then records, nothing between them:
 `kind` is the last byte, and `Struct.pack_into` clears its 64 bytes before it fills them from left to right: a record
 torn by SIGKILL still has kind 0, and a reader takes it for an empty place.
 
-The side file holds the rare long text: a u32 of its length in bytes, then UTF-8. This module is imported by every worker
-process, so it needs nothing but `struct`.
+The side file holds the rare long text: a u32 of its length in bytes, then UTF-8. Every worker process imports this
+module, so it needs nothing but `struct`.
 """
 
 from __future__ import annotations

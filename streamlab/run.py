@@ -94,7 +94,7 @@ class Run:
         return Life(job, mine, self._faults_around(mine))
 
     def _faults_around(self, events: pd.DataFrame) -> pd.DataFrame:
-        """Faults that hit a process of these events meanwhile, or that name no process: those hit Redis, so everybody."""
+        """Faults that hit a process of these events meanwhile, or that hit no process: Redis, and so everybody."""
         faults = self.history.faults
         targets = {"", *(str(name) for name in events["process"].unique())}
         names = {str(name) for name in self.history.events["process"].cat.categories}
@@ -126,7 +126,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Life:
-    """One message from due time to ack; `events` are its rows of `History.events`, `faults` what hit its holders meanwhile."""
+    """One message from due time to ack: its rows of `History.events`, and the `faults` that hit its holders."""
 
     job: int | None
     events: pd.DataFrame

@@ -56,7 +56,7 @@ def test_missing_rights_are_not_taken_for_an_old_server(any_server: Server) -> N
         try:
             with (
                 connect(any_server.url.replace("//:", "//probe-none:")) as refused,
-                pytest.raises(PermissionRefusedError, match="may not run XLEN .* ACL SETUSER"),
+                pytest.raises(PermissionRefusedError, match=r"may not run XLEN .*ACL SETUSER"),
             ):
                 probe(refused, any_server.prefix + "p")
             with connect(any_server.url.replace("//:", "//probe-few:")) as limited:

@@ -1,7 +1,7 @@
 """The classes of what can happen to a job, a sentence and a function each.
 
-A function takes the facts and gives the evidence: entry IDs, or 'job 7' where there is no entry, one a job. A new class is a new
-function in `CLASSES`; its docstring is its definition, for readers of the docs too.
+A function takes the facts and gives the evidence: entry IDs, or 'job 7' where there is no entry, one a job. A new class
+is a new function in `CLASSES`; its docstring is its definition, for readers of the docs too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def not_added(facts: Facts) -> list[str]:
 
 
 def unknown(facts: Facts) -> list[str]:
-    """Nobody can say what became of it: no answer to its producer and never seen, or not done when the run was interrupted."""
+    """Nobody can say what became of it: no answer to its producer and never seen, or the run was interrupted before."""
     return evidence(facts.jobs[facts.jobs["fate"] == "unknown"])
 
 
@@ -52,12 +52,12 @@ def produced_twice(facts: Facts) -> list[str]:
 
 
 def redelivered(facts: Facts) -> list[str]:
-    """Delivered more than once: read, claimed or read again by what the workers wrote, or by the server's delivery count."""
+    """Delivered more than once, by what the workers wrote (read, claimed, own) or by the server's delivery count."""
     return evidence(facts.jobs[(facts.jobs["delivered"] > 1) | (facts.jobs["deliveries"] > 1)])
 
 
 def reclaimed(facts: Facts) -> list[str]:
-    """Claimed by a worker other than the last one that wrote that it held the entry (a restarted worker is another one)."""
+    """Claimed by another worker than the last one that wrote that it held the entry; a restarted one is another."""
     return evidence(facts.jobs[facts.jobs["reclaimed"] > 0])
 
 

@@ -32,7 +32,7 @@ def missed(history: History) -> list[str]:
 
 
 def _not_begun(history: History) -> list[str]:
-    """Planned faults of a name that happened less often; a plan may aim at 'one' of the workers, so targets do not count."""
+    """Planned faults whose name happened less often; targets do not count, since a plan may aim at 'one' of them."""
     planned = history.experiment.get("faults", [])
     names = Counter(_name(fault) for fault in planned if isinstance(fault, dict))
     return sorted((names - Counter(name.lower() for name in history.faults["fault"])).elements())

@@ -47,7 +47,7 @@ class Facts:
 
     @cached_property
     def jobs(self) -> pd.DataFrame:
-        """The offered jobs: `History.jobs` and `on_server`, `pending`, `seen` (by a worker or on the server), `fate`."""
+        """The offered jobs: `History.jobs`, and `pending`, `on_server`, `seen` (by a worker or there), `fate`."""
         jobs = self.history.jobs
         jobs = jobs[(jobs["adding"] != "").to_numpy()].copy()
         pending = self._jobs_of(set(self.outcome["pending"]))
@@ -79,11 +79,11 @@ class Facts:
 
     @cached_property
     def strays(self) -> list[str]:
-        """Entries that no producer of this run added; 'job 7' for a job that was refused, or never offered, and seen all the same.
+        """Entries that no producer of this run added, and those of jobs that were refused and seen all the same.
 
-        An entry that was only deleted, or only left on the server, shows no job: where an add got no answer and was never
-        seen it may be that one, and then it is not held against anybody.
-        """  # noqa: D205
+        An entry that was only found deleted, or only left on the server, shows no job. Where an add got no answer
+        and was never seen, it may be that one, and is not held against anybody.
+        """
         events, jobs = self.history.events, self.history.jobs
         nobodys = events[events["job"].isna() & (events["entry"] != "")]
         silent = set(nobodys.loc[nobodys["kind"] == "deleted", "entry"])

@@ -20,7 +20,7 @@ def judge(history: History) -> Verdict:
     evidence = {name: check(facts) for name, check in CLASSES.items()}
     jobs = facts.jobs
     counts = {"jobs": len(jobs), "added": int((jobs["adding"] == "added").sum())}
-    counts |= {fate: int(count) for fate, count in jobs["fate"].value_counts().reindex(list(FATES)).items()}
+    counts |= {fate: int((jobs["fate"] == fate).sum()) for fate in FATES}
     counts |= {name: len(found) for name, found in evidence.items() if name not in counts}
     counts["failed_attempts"] = int(jobs["failed"].sum())
     guarantee = str(history.experiment.get("guarantee", "at-least-once"))

@@ -16,16 +16,16 @@ _COLOURS = {"valid": "#009E73", "invalid": "#D55E00", "unknown": "#CC79A7"}
 
 @dataclass(frozen=True)
 class Verdict:
-    """A run's verdict. Each class of the evidence is an attribute too:
+    """A run's verdict; each class of the evidence is an attribute too.
 
         verdict.verdict             'valid'
         str(verdict)                'valid: 120 added, 120 done, 0 lost, 4 reclaimed, 1 done twice'
         verdict.counts["lost"]      0
         verdict.reclaimed           ['1700000000480-0', ...]
 
-    `counts` are jobs, except `unexpected` (entries) and `failed_attempts` (attempts). Of the jobs each is counted once in done,
-    dead_lettered, stuck, lost, not_added, unknown. `streamlab.check.classes` defines every class.
-    """  # noqa: D400, D415
+    `counts` are jobs, except `unexpected` (entries) and `failed_attempts` (attempts). Every job is counted once
+    among done, dead_lettered, stuck, lost, not_added and unknown. `streamlab.check.classes` defines every class.
+    """
 
     verdict: str
     counts: dict[str, int]

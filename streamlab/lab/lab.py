@@ -21,7 +21,7 @@ import redis
 from redis.exceptions import RedisError
 
 from streamlab.errors import UnsupportedError, UsageError
-from streamlab.faults import Plan
+from streamlab.faults import Fault, Kill, Plan
 from streamlab.history import write_json
 from streamlab.lab.child import Produce, Work
 from streamlab.lab.crew import Crew
@@ -138,6 +138,7 @@ class _Session:
         self.probe = Probe(server.client(), self.stream, GROUP, folder / "samples.csv")
         self._start_ns = 0
         self._told = 0.0
+        self._orphans: dict[str, float] = {}  # dead workers that still hold messages, and since when (monotonic)
 
     # ----------------------------------------------------------------------------------------- the Stage
 
@@ -174,6 +175,11 @@ class _Session:
         write_json(self.folder / "environment.json", self._environment())
         self.probe.start()
         self._phase("run")
+        it = self.experiment
+        self.say(
+            f"{it.workload.count} jobs for {it.workers} workers, {it.workload.rate:g}/s at random times that were set "
+            "beforehand: a slow queue cannot slow down what it is asked"
+        )
         producer.tell(pickle.dumps(self._start_ns))
         while producer.alive or not self.plan.finished:
             self._step()
@@ -182,6 +188,7 @@ class _Session:
             self.journal.write("warning", note=f"the producer failed: {producer.last_words()}")
         self.plan.heal()
         self._phase("drain")
+        self.say("all jobs are added: waiting until nothing is unread and nothing is pending")
         drained = self._drain()
         self._phase("stop")
         for name in self.workers():
@@ -192,11 +199,35 @@ class _Session:
     def _step(self) -> None:
         now = (time.monotonic_ns() - self._start_ns) / 1e9
         for fault, facts in self.plan.step(now):
-            self.say(_told(fault.kind, facts))
+            self._tell(fault, facts)
         if time.monotonic() - self._told > 0.1:
             self._told = time.monotonic()
             self.progress(self._how_far())
+            self._tell_claims()
         time.sleep(_TICK)
+
+    def _tell(self, fault: Fault, facts: dict[str, Any]) -> None:
+        if not isinstance(fault, Kill):
+            self.say(f"fault: {fault}")
+            return
+        held = facts["held"]
+        self.say(
+            f"killed {fault.target} (SIGKILL) while it held {held} message(s): they stay in its pending entries list, "
+            "and Redis hands them to nobody by itself"
+        )
+        if held and fault.restart_after is None:
+            self._orphans[fault.target] = time.monotonic()
+
+    def _tell_claims(self) -> None:
+        """Say when the last message of a dead worker has found a new owner."""
+        for worker, since in list(self._orphans.items()):
+            with suppress(RedisError):
+                if not self.pending(worker):
+                    del self._orphans[worker]
+                    self.say(
+                        f"claimed: {time.monotonic() - since:.1f} s after {worker} died the others have taken over "
+                        f"everything it held (XAUTOCLAIM of what was idle for {self.experiment.claim_after:g} s)"
+                    )
 
     def _drain(self) -> bool:
         """Wait until the group has read everything and nothing is pending; False when the budget is used up."""
@@ -273,11 +304,12 @@ class _Session:
     def _pending(self) -> dict[str, str]:
         pending: dict[str, str] = {}
         after = "-"
-        while rows := self.client.xpending_range(self.stream, GROUP, min=after, max="+", count=1000):
-            for row in rows:  # type: ignore[union-attr]
-                pending[row["message_id"]] = row["consumer"]
-            after = f"({rows[-1]['message_id']}"  # type: ignore[index]
-        return pending
+        while True:
+            rows: Any = self.client.xpending_range(self.stream, GROUP, min=after, max="+", count=1000)
+            if not rows:
+                return pending
+            pending |= {row["message_id"]: row["consumer"] for row in rows}
+            after = f"({rows[-1]['message_id']}"
 
     def _environment(self) -> dict[str, Any]:
         return {
@@ -316,15 +348,6 @@ class _Session:
         with suppress(RedisError):
             self.client.delete(self.stream, dead_stream(self.stream, GROUP), failures_hash(self.stream, GROUP))
         self.client.close()
-
-
-def _told(kind: str, facts: dict[str, Any]) -> str:
-    if kind == "kill":
-        return (
-            f"killed {facts['target']} (SIGKILL) while it held {facts['held']} message(s): they stay in its pending "
-            "entries list, and Redis hands them to nobody by itself"
-        )
-    return f"fault: {kind} {facts}"
 
 
 def _new_folder(out: str | Path | None, name: str) -> Path:

@@ -37,19 +37,23 @@ _pack_into = RECORD.pack_into
 
 
 class Seen(Protocol):
-    """A message as the queue delivers it; all that the journal looks at."""
+    """A message as the queue delivers it (`queue.Message`); all that the journal looks at."""
 
     @property
-    def id(self) -> str:
-        """The entry ID, 'ms-seq'."""
+    def key(self) -> bytes:
+        """The entry ID, b'ms-seq'."""
+
+    @property
+    def raw(self) -> Sequence[bytes]:
+        """Names and values in turn; the lab's messages begin with b'job' and their number."""
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """The same as text: costs its decoding, so it is asked only where the job does not come first."""
 
     @property
     def deliveries(self) -> int:
         """How often the server says that it was delivered."""
-
-    @property
-    def fields(self) -> Mapping[str, str]:
-        """What was added; the lab's messages carry their job number in `job`."""
 
 
 class Journal:
@@ -59,9 +63,10 @@ class Journal:
             worker = Worker(..., observe=journal.observe)
             journal.write("warning", note="the disk is slow")
 
-    The file is mapped into memory: an event is one store into a page that belongs to the kernel and outlives the process,
-    and no system call. (A power cut is another matter: nothing is synced.) Any number of threads may write; a thread takes
-    its place in the file by drawing a number, so two never meet, and a place drawn but not filled is a hole that readers skip.
+    The file is mapped into memory: an event is a store into a page that belongs to the kernel and outlives the process,
+    and no system call. (A power cut is another matter: nothing is synced.) Any number of threads may write: each takes
+    its place in the file by drawing a number, so two never meet, and a place that was drawn but not filled is a hole,
+    which readers skip.
 
     Raises UsageError where this incarnation's journal is there already: evidence is never overwritten.
     """
@@ -84,7 +89,7 @@ class Journal:
         self._lock = RLock()  # re-entrant: a signal handler may write in the middle of a write
         self._closed = False
         self._texts: dict[str, int] = {}
-        self._known: dict[str, tuple[int, int, int]] = {}
+        self._known: dict[bytes, tuple[int, int, int]] = {}
         self._draw = count(HEADER_RECORDS).__next__
         HEADER.pack_into(self._chunk(0), 0, MAGIC, VERSION, RECORD.size, incarnation, os.getpid(), name)
         self._stream = self._text(stream) if stream else 0
@@ -116,7 +121,7 @@ class Journal:
         _pack_into(chunk, at, now, due_ns, ms, seq, job, deliveries, note_at, stream_at, number)
 
     def observe(self, kind: str, messages: Sequence[Seen], note: str = "") -> None:
-        """The queue's observer callback: one event a message, all of one moment; one without an entry for no messages."""
+        """The queue's observer callback: an event a message, all of one moment; for no messages one with no entry."""
         if not messages:
             self.write(kind, note=note)
             return
@@ -129,7 +134,7 @@ class Journal:
         draw = self._draw
         now = monotonic_ns()
         for message in messages:
-            ms, seq, job = recall(message.id) or self._learn(message)
+            ms, seq, job = recall(message.key) or self._learn(message)
             place = draw()
             try:
                 chunk = chunks[place >> _CHUNK_BITS]
@@ -160,16 +165,17 @@ class Journal:
 
     def _learn(self, message: Seen) -> tuple[int, int, int]:
         """Parse a message's ID and job once, not at each of its four events; forget all when there are many."""
-        ms, _, seq = message.id.partition("-")
+        ms, _, seq = message.key.partition(b"-")
+        raw = message.raw
         try:
-            job = int(message.fields.get("job", -1))
+            job = int(raw[1]) if raw and raw[0] == b"job" else int(message.fields.get("job", -1))
         except (ValueError, TypeError):  # anybody may have added it, with anything for a job number
             job = -1
         if not 0 <= job <= _LARGEST_JOB:
             job = -1
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
-        self._known[message.id] = facts = int(ms), int(seq), job
+        self._known[message.key] = facts = int(ms), int(seq), job
         return facts
 
     def _chunk(self, number: int) -> mmap:

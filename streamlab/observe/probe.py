@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 
 class Probe:
-    """Sample a consumer group into `folder/samples.csv` until `stop`.
+    """Sample a consumer group into a CSV file, `samples.csv` in the run's folder, until `stop`.
 
-        with Probe(server.client(), "jobs", "workers", "out/run-1"):
+        with Probe(server.client(), "jobs", "workers", "out/run-1/samples.csv"):
             ...
 
-    A line a value: `time_ns` (CLOCK_MONOTONIC, when the answer came), `metric`, `consumer` ('' = none), `value`. The metrics are
-    'pending' (messages) and 'idle' (seconds) of each consumer, and 'group_pending', 'lag' and 'length' (messages). What the
-    server does not answer, or answers with null, has no line: a gap, never a zero.
+    A line a value: `time_ns` (CLOCK_MONOTONIC, when the answer came), `metric`, `consumer` ('' = none), `value`. The
+    metrics are 'pending' (messages) and 'idle' (seconds) of each consumer, and 'group_pending', 'lag' and 'length'
+    (messages). What the server does not answer, or answers with null, has no line: a gap, never a zero.
 
-    The three commands cost the server a few microseconds whatever the PEL's size; XPENDING with IDLE, or XINFO STREAM FULL, would
-    not. The client is the probe's own: its `socket_timeout` says how long a stalled server is waited for.
+    The three commands cost the server a few microseconds whatever the PEL's size; XPENDING with IDLE, or XINFO STREAM
+    FULL, would not. The client is the probe's own: its `socket_timeout` says how long a stalled server is waited for.
     """
 
-    def __init__(self, client: Redis, stream: str, group: str, folder: str | Path, hz: float = 20) -> None:
+    def __init__(self, client: Redis, stream: str, group: str, path: str | Path, hz: float = 20) -> None:
         self._client = client
         self._stream = stream
         self._group = group
         self._interval = 1 / hz
         self._halt = Event()
-        self._file = (Path(folder) / "samples.csv").open("x", encoding="utf-8", newline="\n")
+        self._file = Path(path).open("x", encoding="utf-8", newline="\n")  # noqa: SIM115: `stop` closes it
         self._thread = Thread(target=self._run, name="probe", daemon=True)
         #: Times that the server gave no answer at all.
         self.missed = 0

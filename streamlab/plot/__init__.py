@@ -1,4 +1,4 @@
-"""What a history looks like: each function draws one `Picture`, in which Jupyter shows itself and which `save` writes."""
+"""What a history looks like: each function draws a `Picture`, which shows itself in Jupyter and saves itself."""
 
 from streamlab.plot.picture import Picture
 from streamlab.plot.pictures import latency, overview, pel

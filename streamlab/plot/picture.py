@@ -44,5 +44,7 @@ class Picture:
         # A notebook carries its pictures along: 128 colours are enough, and weigh a third.
         pixels = BytesIO()
         self.figure.savefig(pixels, format="png", dpi=_DPI)
-        Image.open(pixels).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(file, "png", optimize=True)
+        Image.open(pixels).convert("RGB").quantize(128, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            file, "png", optimize=True
+        )
         return file.getvalue()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -101,9 +103,9 @@ def _draw_latency(axes: Axes, history: History) -> None:
     if len(jobs) >= _DENSE:
         _density(axes, jobs["due"], took, logarithmic)
     else:
-        _points(axes, jobs["due"][~reclaimed], took[~reclaimed], style.BLUE, "o", "normal")
+        _points(axes, jobs["due"][~reclaimed], took[~reclaimed], reclaimed=False)
     if reclaimed.any():
-        _points(axes, jobs["due"][reclaimed], took[reclaimed], style.VERMILION, "D", "reclaimed")
+        _points(axes, jobs["due"][reclaimed], took[reclaimed], reclaimed=True)
     for quantile, dashes in _QUANTILES.items():
         value = float(took.quantile(quantile))
         name = f"p{quantile * 100:.0f}  {_duration(value)}"
@@ -113,14 +115,15 @@ def _draw_latency(axes: Axes, history: History) -> None:
     style.legend(axes)
 
 
-def _points(axes: Axes, due: pd.Series[float], took: pd.Series[float], colour: str, marker: str, name: str) -> None:
+def _points(axes: Axes, due: pd.Series[float], took: pd.Series[float], reclaimed: bool) -> None:
+    name, marker, colour = ("reclaimed", "D", style.VERMILION) if reclaimed else ("normal", "o", style.BLUE)
     size = 4.5 if len(due) < 1000 else 2.5
     label = f"{name} ({len(due):,})"
     axes.plot(due, took, marker, color=colour, markersize=size, markeredgewidth=0, alpha=0.8, zorder=3, label=label)
 
 
 def _density(axes: Axes, due: pd.Series[float], took: pd.Series[float], logarithmic: bool) -> None:
-    scale = "log" if logarithmic else "linear"
+    scale: Literal["log", "linear"] = "log" if logarithmic else "linear"
     cells = axes.hexbin(due, took, gridsize=(90, 30), yscale=scale, bins="log", mincnt=1, cmap="Blues", vmin=0.2)
     bar = axes.figure.colorbar(cells, ax=axes, location="bottom", aspect=60, shrink=0.5, pad=0.02)
     bar.set_label(f"messages in a cell ({len(due):,} in all)", fontsize=style.SMALL, color=style.INK)

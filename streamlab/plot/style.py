@@ -1,7 +1,7 @@
 """How all pictures look: colours, text, axes, and the faults drawn into them.
 
-Every colour is set on the artist itself: a notebook may have chosen a dark style of its own, and white text on our white ground
-would be no text. The ground is white and opaque, so that a picture reads the same in JupyterLab's dark theme.
+Every colour is set on the artist itself: a notebook may have chosen a dark style of its own, and white text on our
+white ground would be no text. The ground is white and opaque, so that a picture reads the same in JupyterLab's dark theme.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
-# Okabe and Ito's colours, told apart by colour-blind readers; black is for text, and yellow is too pale for white ground.
+# Okabe and Ito's colours, told apart by colour-blind readers; without black, which is text, and yellow, too pale.
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, GREY = "#56B4E9", "#CC79A7", "#999999"
 COLOURS = (BLUE, ORANGE, GREEN, SKY, PURPLE, VERMILION, GREY)
@@ -105,7 +105,7 @@ def nothing(axes: Axes, what: str) -> None:
 
 
 def draw_faults(axes: Sequence[Axes], faults: pd.DataFrame, end: float) -> None:
-    """Shade each fault on all axes behind the data, and name it above the first, each name on the lowest line with room."""
+    """Shade each fault on all axes, behind the data, and name it above the first, on the lowest line with room."""
     taken: list[float] = []  # how far each line of names is used, in seconds
     letter = end / 95
     for fault in faults.sort_values("start").to_dict("records"):

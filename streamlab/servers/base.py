@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import RedisError
 
 from streamlab.errors import ServerError, StreamlabError, UnsupportedError, UsageError
 from streamlab.features import probe
@@ -211,7 +211,7 @@ class Server(ABC):
                 except (RedisError, OSError) as error:
                     if not self.alive():
                         raise self._stillborn() from error
-                    if time.monotonic() > deadline or isinstance(error, AuthenticationError):
+                    if time.monotonic() > deadline:
                         raise ServerError(
                             f"the {self.kind} server does not answer ({error}): see whether this machine is overloaded"
                         ) from error

@@ -16,6 +16,10 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
 
 PATIENCE_S = 5.0
 
@@ -39,8 +43,21 @@ def remove_process(folder: str, binary: str) -> None:
             if process.cwd() == folder and Path(process.exe()).samefile(binary):
                 process.kill()
                 killed.append(process)
-    psutil.wait_procs(killed, timeout=PATIENCE_S)
+    # Not by their number, which a dead process keeps until somebody asks for it.
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline and any(map(is_alive, killed)):
+        time.sleep(0.01)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_alive(process: "psutil.Process") -> bool:
+    """Return whether the process still does anything."""
+    import psutil
+
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
 
 
 def remove_container(name: str) -> None:

@@ -47,14 +47,8 @@ def test_auto_does_without_docker_and_says_why(where: str | None) -> None:
         assert isinstance(server, ProcessServer)
         with server.client() as client:
             assert client.config_get("appendfsync")["appendfsync"] == "always"
-    assert said == [f"server: private process, {server.name}, {place(said[0])} ({'Docker does not answer at '}{WHY})"]
-
-
-WHY = "tcp://127.0.0.1:1 (Connection refused)"
-
-
-def place(line: str) -> str:
-    return line.split(", ")[2].split(" ", maxsplit=1)[0]
+        why = "Docker does not answer at tcp://127.0.0.1:1 (Connection refused)"
+        assert said == [f"server: {server.description} ({why})"]
 
 
 def test_auto_does_without_the_image() -> None:
@@ -74,7 +68,7 @@ def test_the_url_goes_before_all(monkeypatch: pytest.MonkeyPatch, any_server: Se
     with open_server("process") as server:  # what is asked for by name is what one gets
         assert isinstance(server, ProcessServer)
     monkeypatch.setenv("STREAMLAB_REDIS_URL", "redis://127.0.0.1:1/0")
-    with pytest.raises(ServerError, match="no Redis answers at redis://127.0.0.1:1/0"):
+    with pytest.raises(ServerError, match="no Redis answers at redis://127"):
         open_server()
 
 

@@ -101,14 +101,12 @@ def test_it_does_not_outlive_its_parent(docker: Any, number: signal.Signals, pau
 
 @pytest.mark.parametrize("image", ["Foo Bar", "redis:", "", "redis:8.6 --privileged", "-redis"])
 def test_what_cannot_be_an_image(docker: Any, image: str) -> None:
-    with pytest.raises(UsageError, match="cannot be an image's name: write it like redis:8.6"):
+    with pytest.raises(UsageError, match="cannot be an image's name: write it like redis:"):
         ContainerServer(image)
 
 
 def test_an_image_that_cannot_be_had(docker: Any) -> None:
-    with pytest.raises(
-        ServerError, match="Docker has no image localhost:1/redis:0.0, and cannot pull it .*: check its name"
-    ):
+    with pytest.raises(ServerError, match=r"no image localhost:1/redis:0\.0, and cannot pull it .*: check its name"):
         ContainerServer("localhost:1/redis:0.0")
 
 
@@ -125,7 +123,7 @@ EMPTY_TAR = b"\0" * 10240
 
 
 def test_an_image_without_a_redis(no_redis: str) -> None:
-    with pytest.raises(ServerError, match=f"image {no_redis} holds no redis-server: try one like redis:8.6"):
+    with pytest.raises(ServerError, match=f"image {no_redis} holds no redis-server: name one like redis:"):
         ContainerServer(no_redis)
 
 

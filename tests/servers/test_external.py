@@ -54,8 +54,10 @@ def test_by_tls(folder: Path) -> None:
         pytest.skip("a redis-server with TLS on PATH, or openssl, is missing")
     port, key, certificate = free_port(), folder / "key.pem", folder / "certificate.pem"
     subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-        + ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        [
+            *(openssl, *["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate),
+        ],
         check=True,
         capture_output=True,
     )
@@ -104,7 +106,7 @@ def test_a_wrong_password_or_none(any_server: Server) -> None:
     with pytest.raises(PermissionRefusedError, match="asks for a password: put it into the URL") as caught:
         ExternalServer(f"redis://{place}")
     assert caught.value.exit_code == 77
-    with pytest.raises(PermissionRefusedError, match="refuses the password .*: correct user and password") as caught:
+    with pytest.raises(PermissionRefusedError, match=r"refuses the password .*: correct user and password") as caught:
         ExternalServer(f"{login}WRONG@{place}")
     assert "WRONG@" not in str(caught.value)
 
@@ -112,7 +114,7 @@ def test_a_wrong_password_or_none(any_server: Server) -> None:
 def test_what_listens_but_never_answers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         port = mute.getsockname()[1]
-        with pytest.raises(ServerError, match="does not answer in time.*: is it up, and the address right"):
+        with pytest.raises(ServerError, match=r"does not answer in time.*: is it up, and the address right"):
             ExternalServer(f"redis://127.0.0.1:{port}/0?socket_timeout=0.2")
 
 

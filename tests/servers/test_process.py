@@ -79,6 +79,7 @@ def family(then: str) -> tuple[subprocess.Popen[str], list[psutil.Process], list
     """Start a parent with two servers, one of them paused; return it, its descendants, and the servers' folders."""
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT.format(then=then)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -89,8 +90,7 @@ def family(then: str) -> tuple[subprocess.Popen[str], list[psutil.Process], list
     while (line := parent.stdout.readline().strip()) != "ready":
         assert line, parent.communicate()[1]
         lines.append(line.split(" ", 1))
-    children = psutil.Process(parent.pid).children(recursive=True) if parent.poll() is None else []
-    return parent, children, [Path(folder) for _, folder in lines]
+    return parent, psutil.Process(parent.pid).children(recursive=True), [Path(folder) for _, folder in lines]
 
 
 def gone(process: psutil.Process) -> bool:
@@ -112,7 +112,7 @@ def test_nothing_outlives_a_parent_that_was_signalled(number: signal.Signals) ->
 
 
 def test_nothing_outlives_a_parent_that_just_ends() -> None:
-    parent, children, folders = family("sys.stdin.read(0)")
+    parent, children, folders = family("sys.stdin.read()")
     _, complaints = parent.communicate(timeout=20)
     assert parent.returncode == 0, complaints
     assert not complaints
@@ -182,7 +182,7 @@ def test_a_port_that_is_taken_in_between_is_replaced(monkeypatch: pytest.MonkeyP
         ({"settings": {"BIND": "0.0.0.0"}}, UsageError, "the setting 'BIND' is the lab's own: leave it out"),
         ({"settings": {"save": "1 1\nbind *"}}, UsageError, "the setting 'save' is not one line of redis.conf: write"),
         ({"binary": "/nowhere"}, MissingError, "there is no server binary '/nowhere': correct the path"),
-        ({"binary": "/etc/hosts"}, PermissionRefusedError, "/etc/hosts is not executable: `chmod"),
+        ({"binary": __file__}, PermissionRefusedError, "is not executable: `chmod"),
         ({"binary": "/bin/ls"}, ServerError, "is not a redis-server or valkey-server: name one"),
     ],
 )

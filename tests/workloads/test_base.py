@@ -14,6 +14,7 @@ import pytest
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
+
 from streamlab.errors import UsageError
 from streamlab.workloads import Call, ResizeImages, Sleep, Workload, from_table, to_table
 
@@ -34,13 +35,13 @@ def test_a_rate_that_cannot_be_meant_is_one_clear_line_with_the_fix(make: Any, r
 
 @pytest.mark.parametrize("count", [0, -1, 2.0, "3", None, True])
 def test_a_count_that_cannot_be_meant(count: Any) -> None:
-    with pytest.raises(UsageError, match="^count is .*whole number of 1 or more$"):
+    with pytest.raises(UsageError, match=r"^count is .*whole number of 1 or more$"):
         Sleep(count=count)
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), "long"])
 def test_seconds_that_cannot_be_meant(seconds: Any) -> None:
-    with pytest.raises(UsageError, match="^seconds is "):
+    with pytest.raises(UsageError, match=r"^seconds is "):
         Sleep(seconds=seconds)
 
 
@@ -109,7 +110,7 @@ def test_a_table_that_cannot_be_meant_names_the_key_and_what_was_expected(table:
 
 
 def test_a_function_cannot_be_saved_to_a_file() -> None:
-    with pytest.raises(UsageError, match="function is a .*, which a file cannot hold: keep it in the notebook"):
+    with pytest.raises(UsageError, match=r"function is a .*, which a file cannot hold: keep it in the notebook"):
         to_table(Call(print))
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+
 from streamlab.errors import MissingError, UsageError
 from streamlab.workloads import ResizeImages
 
@@ -90,7 +91,7 @@ def test_prepare_twice_makes_only_what_is_missing(tmp_path: Path) -> None:
 def test_prepare_says_what_to_do_without_the_raw_material(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
-    with pytest.raises(MissingError, match="grace_hopper.jpg is missing.*pip install --force-reinstall matplotlib"):
+    with pytest.raises(MissingError, match=r"grace_hopper.jpg is missing.*pip install --force-reinstall matplotlib"):
         ResizeImages().prepare(tmp_path)
 
 

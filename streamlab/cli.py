@@ -1,0 +1,214 @@
+"""The command line. Exit codes: 0 valid, 1 invalid, 2 unknown; 64 and above what the user can mend; 130 Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from streamlab.errors import MissingError, StreamlabError, UsageError
+
+if TYPE_CHECKING:
+    from streamlab.lab import Progress as HowFar
+    from streamlab.run import Run
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="A laboratory for Redis Streams: run a real queue, break it on purpose, see what became of every message.",
+    epilog="Begin with [bold]streamlab tour[/bold], then [bold]streamlab lab[/bold].",
+)
+_told = Console(stderr=True, highlight=False, soft_wrap=True)  # what happens; the answer itself goes to standard output
+_answer = Console(highlight=False, soft_wrap=True)
+
+Server = Annotated[
+    str,
+    typer.Option(help="auto, process, container, or a URL such as redis://localhost:6379/0", metavar="WHERE"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, for scripts.")]
+
+
+@app.command(
+    epilog="Examples: [bold]streamlab tour[/bold] · [bold]streamlab tour --server container --out my-tour[/bold]"
+)
+def tour(
+    server: Server = "auto",
+    out: Annotated[Path | None, typer.Option(help="A new folder for the results; by default one in runs/.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the times at which the tasks arrive.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Resize 120 photographs with three workers, kill one of them, and see that nothing is lost.
+
+    Exit code 0: valid, 1: invalid, 2: unknown.
+    """
+    from streamlab.tour import tour as take_tour
+
+    with _bar("resizing") as progress:
+        run = take_tour(server, out=out, seed=seed, say=_say, progress=progress)
+    _finish(run, as_json)
+
+
+@app.command(epilog="Example: [bold]streamlab doctor --json | jq .servers[].version[/bold]")
+def doctor(as_json: Json = False) -> None:
+    """Tell what this machine offers: servers and what they can do, Docker or why not, what is missing and the fix."""
+    from streamlab.doctor import describe, examine
+
+    with _told.status("looking, and starting each server for a moment ..."):
+        report = examine()
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+    else:
+        describe(report, _answer)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    epilog="Example: [bold]streamlab lab --no-browser --port 9999[/bold]",
+)
+def lab(context: typer.Context) -> None:
+    """Open JupyterLab on the notebooks. Options are handed to jupyter lab."""
+    from streamlab.notebooks import find_notebooks
+
+    folder = find_notebooks()[0].parent
+    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", *context.args]
+    os.execv(command[0], command)  # its signals, its exit code, its token: nothing of ours in between
+
+
+@app.command(epilog="Examples: [bold]streamlab notebooks[/bold] · [bold]streamlab notebooks 00 --write[/bold]")
+def notebooks(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Which: 00, 00_start_here, or a path. Default: all.")
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="Store the outputs in the notebooks.")] = False,
+    server: Annotated[
+        str | None, typer.Option(help="The Redis that they use: process, container, or a URL.", metavar="WHERE")
+    ] = None,
+) -> None:
+    """Execute notebooks in clean kernels; fails at the first error."""
+    from streamlab.notebooks import NotebookError, execute, find_notebooks
+
+    if server:
+        os.environ["STREAMLAB_SERVER"] = server
+    for path in find_notebooks(names or []):
+        with _bar(path.stem) as progress:
+            try:
+                result = execute(path, write=write, progress=_steps(progress))
+            except NotebookError as error:
+                if error.traceback:
+                    _told.print(error.traceback, markup=False)
+                raise
+        _answer.print(f"{path.name}: {result.cells} cells in {result.seconds:.0f} s" + (", stored" if write else ""))
+
+
+@app.command(epilog="Example: [bold]streamlab bench --server process --messages 200000[/bold]")
+def bench(
+    server: Server = "process",
+    messages: Annotated[int, typer.Option(min=1000, help="Messages a measurement.")] = 100_000,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; the median ratio counts.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Measure the queue against raw redis-py, side by side on one server: throughput, latency, adding."""
+    from streamlab.bench import bench as measure
+    from streamlab.bench import describe
+    from streamlab.servers import open_server
+
+    with open_server(server, say=_say) as opened, _bar("measuring") as progress:
+        rows = measure(opened, messages=messages, rounds=rounds, progress=_steps(progress))
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        describe(rows, _answer)
+
+
+def _finish(run: Run, as_json: bool) -> None:
+    """The verdict, the files, what to open next; and the exit code."""
+    verdict = run.verdict
+    if as_json:
+        typer.echo(json.dumps(verdict.as_dict() | {"folder": str(run.folder)}, indent=2))
+    else:
+        colour = {"valid": "green", "invalid": "red"}.get(verdict.verdict, "yellow")
+        _answer.print(f"\n[bold {colour}]{verdict}[/]")
+        for reason in verdict.reasons:
+            _answer.print(f"  {reason}", markup=False)
+        _answer.print(f"\nwritten to {run.folder}:")
+        for name, what in _FILES:
+            if (run.folder / name).exists():
+                _answer.print(f"  {name:<15} {what}")
+        _answer.print("\nnext: look at the two pictures, then [bold]streamlab lab[/bold] and open 00_start_here.ipynb")
+    raise typer.Exit(verdict.exit_code)
+
+
+_FILES = (
+    ("verdict.json", "the verdict, its counts, and the evidence by entry ID"),
+    ("pel.png", "who held how many messages, and when"),
+    ("latency.png", "how long each message took, from its due time to done"),
+    ("events/", "the history: every checkpoint of every message"),
+)
+
+
+class _Steps:
+    """Progress in steps, in the shape that the bar takes."""
+
+    def __init__(self, finished: int, total: int) -> None:
+        self.finished = finished
+        self.total = total
+
+
+def _steps(progress: Callable[[HowFar | _Steps], None]) -> Callable[..., None]:
+    return lambda at, of, *_: progress(_Steps(at, of))
+
+
+def _say(line: str) -> None:
+    _told.print(f"· {line}", markup=False)
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[HowFar | _Steps], None]]:
+    """A progress bar on standard error; lines said meanwhile appear above it. Silent where nobody watches."""
+    columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=_told, transient=True, disable=not _told.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+
+        def update(how_far: HowFar | _Steps) -> None:
+            progress.update(task, completed=how_far.finished, total=how_far.total)
+
+        yield update
+
+
+def main() -> None:
+    """Entry point: what the user can mend is said in one line, without a traceback."""
+    click_error: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+    # SIGTERM ends us like Ctrl-C does, by way of every clean-up.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        code = app(standalone_mode=False)
+    except StreamlabError as error:
+        code = _fail(str(error), error.exit_code)
+    except click_error as error:
+        hint = f" (streamlab {error.ctx.info_name} --help)" if getattr(error, "ctx", None) else ""
+        code = _fail(error.format_message() + hint, UsageError.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _fail("interrupted: everything that was started is stopped", 130)
+    except BrokenPipeError:  # whoever read our output has heard enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    except FileNotFoundError as error:
+        code = _fail(str(error), MissingError.exit_code)
+    sys.exit(code or 0)
+
+
+def _fail(text: str, code: int) -> int:
+    if text:
+        _told.print(f"[bold red]streamlab:[/] {' '.join(text.split())}" if "[" not in text else "streamlab: " + text)
+    return code

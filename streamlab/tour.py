@@ -1,0 +1,48 @@
+"""The first run: a real queue, a worker killed in the middle of its work, and what became of its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from streamlab.faults import Kill
+from streamlab.lab import Experiment, Lab, Progress
+from streamlab.run import Run
+from streamlab.workloads import ResizeImages
+
+
+def experiment(seed: int = 1) -> Experiment:
+    """120 photographs to resize, three workers, one of which is killed after a second and stays dead."""
+    return Experiment(
+        name="tour",
+        workload=ResizeImages(count=120, rate=50.0),
+        workers=3,
+        threads=4,
+        claim_after=1.5,
+        faults=[Kill("worker-2", at=1.0)],
+        seed=seed,
+    )
+
+
+def tour(
+    server: str,
+    *,
+    out: str | Path | None = None,
+    seed: int = 1,
+    say: Callable[[str], None],
+    progress: Callable[[Progress], None],
+) -> Run:
+    """Do the tour, and write its verdict and pictures beside its history.
+
+    Args:
+        server: where Redis comes from; see `open_server`.
+        out: the folder to write; None: a new one in `runs/`.
+        seed: of the times at which the tasks arrive.
+        say: told each stage in one line.
+        progress: told how far it is, about ten times a second.
+    """
+    with Lab(server, say=say) as lab:
+        run = lab.run(experiment(seed), out=out, progress=progress)
+    run.save_verdict()
+    run.save_pictures()
+    return run
