@@ -204,7 +204,12 @@ def _latency_raw(client: Redis, stream: str, messages: int) -> float:
 def _latency_ours(client: Redis, stream: str, messages: int) -> float:
     def consume(handler: Callable[[str], None], stop: threading.Event) -> None:
         worker = Worker(client, stream, _GROUP, lambda message: handler(message.fields["sent"]))
-        threading.Thread(target=lambda: (stop.wait(), worker.stop()), daemon=True).start()
+
+        def wait() -> None:
+            stop.wait()
+            worker.stop()
+
+        threading.Thread(target=wait, daemon=True).start()
         worker.run()
 
     return _latency(client, stream, consume)

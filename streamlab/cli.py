@@ -193,6 +193,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         code = app(standalone_mode=False)
+        if code == 130:  # typer's word for Ctrl-C
+            raise KeyboardInterrupt
     except StreamlabError as error:
         code = _fail(str(error), error.exit_code)
     except click_error as error:

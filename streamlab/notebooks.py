@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -171,30 +172,28 @@ def _load(path: Path) -> Any:
         raise MissingError(f"no notebook {path}: check the path") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as a notebook: {error}") from None
-    if not isinstance(raw, dict) or raw.get("nbformat") != 4 or not isinstance(raw.get("cells"), list):
+    cells = raw.get("cells") if isinstance(raw, dict) and raw.get("nbformat") == 4 else None
+    if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
         raise DataError(f"{path} is not a notebook of format 4: open it in JupyterLab and save it")
     raw["nbformat_minor"] = max(5, raw.get("nbformat_minor", 0))  # the first that has ids
-    _give_ids(raw["cells"])
-    notebook = nbformat.v4.reads(json.dumps(raw))  # type: ignore[no-untyped-call]
+    _give_ids(cells)
     try:
-        nbformat.validate(notebook)
+        nbformat.validate(raw)
     except nbformat.ValidationError as error:
         raise DataError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
-    return notebook
+    return nbformat.v4.reads(json.dumps(raw))  # type: ignore[no-untyped-call]
 
 
-def _give_ids(cells: list[Any]) -> None:
-    """Name the cells that have no id after what they say: by position, one new cell would rename all that follow."""
-    taken = {cell.get("id") for cell in cells}
+def _give_ids(cells: list[dict[str, Any]]) -> None:
+    """Name the cells that have no id of their own after what they say: a position changes with every new cell."""
+    kept = {cell.get("id") for cell in cells}
+    seen: set[str] = set()
     for cell in cells:
-        digest = hashlib.sha256("".join(cell.get("source", "")).encode()).hexdigest()
-        number = 0
-        while "id" not in cell:
-            candidate = f"{digest[:8]}-{number}" if number else digest[:8]
-            if candidate not in taken:
-                cell["id"] = candidate
-                taken.add(candidate)
-            number += 1
+        if cell.get("id") is None or cell["id"] in seen:
+            digest = hashlib.sha256("".join(cell.get("source", "")).encode()).hexdigest()[:8]
+            names = (f"{digest}-{number}" if number else digest for number in itertools.count())
+            cell["id"] = next(name for name in names if name not in kept | seen)
+        seen.add(cell["id"])
 
 
 def _has_code(cell: Any) -> bool:

@@ -22,6 +22,12 @@ class Stage(Protocol):
     def pending(self, worker: str) -> int:
         """How many entries are pending for the worker, asked of Redis."""
 
+    def freeze(self, worker: str) -> None:
+        """SIGSTOP the worker's process, and wait until it stands still."""
+
+    def thaw(self, worker: str) -> None:
+        """SIGCONT it."""
+
     def kill(self, worker: str) -> None:
         """SIGKILL the worker's process and wait for its end."""
 

@@ -35,8 +35,15 @@ class Kill(Fault):
             raise UsageError(f"fault 'kill': no worker is called {self.target!r}; there are: {_names(stage)}")
 
     def ready(self, stage: Stage) -> bool:
-        """When the target holds something."""
-        return stage.alive(self.target) and stage.pending(self.target) > 0
+        """When the target holds something; it is stopped for the look, so that what is seen stays true until it dies."""
+        if not stage.alive(self.target):
+            return False
+        stage.freeze(self.target)
+        stage.pending(self.target)  # behind this answer, an XACK that was on its way has arrived
+        if stage.pending(self.target) > 0:
+            return True
+        stage.thaw(self.target)
+        return False
 
     def start(self, stage: Stage) -> dict[str, Any]:
         """Kill it, then count what it held: nothing can change that any more but a claim."""

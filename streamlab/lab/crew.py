@@ -9,11 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 import cloudpickle
+import psutil
 
 from streamlab.errors import ServerError, UsageError
 from streamlab.lab.child import Task, write_order
@@ -66,6 +66,17 @@ class Child:
     def ready(self) -> bool:
         """Whether its journal is open, which is the last thing before its work."""
         return (self.task.folder / "events" / f"{self.task.name}.{self.task.incarnation}.events").exists()
+
+    def freeze(self) -> None:
+        """SIGSTOP, and wait until the process stands still."""
+        self.process.send_signal(signal.SIGSTOP)
+        process = psutil.Process(self.process.pid)
+        while process.status() not in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}:
+            time.sleep(0.0005)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self.process.send_signal(signal.SIGCONT)
 
     def last_words(self) -> str:
         """The last line that it printed."""
@@ -129,7 +140,7 @@ class Crew:
             child.end(signal.SIGTERM)
             self._journal.write("worker_exit", note=f"{name}: status {child.process.returncode}")
 
-    def close(self, pause: Callable[[], None] = lambda: None) -> None:
+    def close(self) -> None:
         """SIGKILL whatever still runs."""
         for child in self._children.values():
             child.end(signal.SIGKILL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import random
 import re
 import tomllib
@@ -84,11 +85,19 @@ class Experiment:
 
     def to_toml(self) -> str:
         """As the text of a TOML file; UsageError if the workload is a function, which no file can hold."""
-        values = {
-            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("workload", "faults")
-        }
-        table = values | {"workload": workload_to_table(self.workload), "faults": [f.table() for f in self.faults]}
-        return tomli_w.dumps(table)
+        return self._toml(workload_to_table(self.workload))
+
+    def record(self) -> str:
+        """For the history: like `to_toml`, but of a function it has the source, to be read and not to be run."""
+        values = {field.name: getattr(self.workload, field.name) for field in dataclasses.fields(self.workload)}
+        if not any(callable(value) for value in values.values()):
+            return self.to_toml()
+        texts = {name: _source(value) if callable(value) else value for name, value in values.items()}
+        return self._toml({"kind": self.workload.name} | texts)
+
+    def _toml(self, workload: Mapping[str, Any]) -> str:
+        table = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return tomli_w.dumps(table | {"workload": workload, "faults": [fault.table() for fault in self.faults]})
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Experiment:
@@ -118,6 +127,13 @@ class Experiment:
             return cls.from_table(tomllib.loads(text))
         except (tomllib.TOMLDecodeError, UsageError) as error:
             raise DataError(f"{path}: {error}") from error
+
+
+def _source(function: Any) -> str:
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        return repr(function)
 
 
 _WHOLE = {"workers", "max_deliveries", "batch", "threads", "seed"}

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import redis
 from redis.exceptions import RedisError
@@ -30,8 +30,10 @@ from streamlab.observe.journal import Journal
 from streamlab.observe.probe import Probe
 from streamlab.queue import DeadLetters
 from streamlab.queue.keys import dead_stream, failures_hash
-from streamlab.run import Run
 from streamlab.servers import Server, open_server
+
+if TYPE_CHECKING:
+    from streamlab.run import Run
 
 GROUP = "workers"
 _TICK = 0.01  # seconds between two looks at the clock
@@ -95,6 +97,8 @@ class Lab:
         folder = _new_folder(out, experiment.name)
         with _Session(self.server, experiment, folder, self._say, progress) as session:
             session.run()
+        from streamlab.run import Run  # brings pandas, which takes longer to load than most mistakes to find
+
         return Run(folder)
 
     def close(self) -> None:
@@ -152,6 +156,12 @@ class _Session:
         rows: Any = self.client.xinfo_consumers(self.stream, GROUP)
         return next((int(row["pending"]) for row in rows if row["name"] == worker), 0)
 
+    def freeze(self, worker: str) -> None:
+        self.crew[worker].freeze()
+
+    def thaw(self, worker: str) -> None:
+        self.crew[worker].thaw()
+
     def kill(self, worker: str) -> None:
         self.crew.kill(worker)
 
@@ -163,8 +173,7 @@ class _Session:
     def run(self) -> None:
         """Prepare, run, heal, drain; then write down what is left."""
         self._phase("prepare")
-        toml = self.experiment.to_toml()
-        (self.folder / "experiment.toml").write_text(toml, encoding="utf-8")
+        (self.folder / "experiment.toml").write_text(self.experiment.record(), encoding="utf-8")
         self.experiment.workload.prepare(self.folder)
         self.client.xgroup_create(self.stream, GROUP, id="0", mkstream=True)
         producer = self.crew.start(Produce(**self._task("producer", 1), schedule=self.experiment.schedule()))
@@ -190,6 +199,7 @@ class _Session:
         self._phase("drain")
         self.say("all jobs are added: waiting until nothing is unread and nothing is pending")
         drained = self._drain()
+        self._tell_claims()
         self._phase("stop")
         for name in self.workers():
             self.crew.stop(name)

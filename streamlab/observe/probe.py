@@ -34,7 +34,7 @@ class Probe:
         self._group = group
         self._interval = 1 / hz
         self._halt = Event()
-        self._file = Path(path).open("x", encoding="utf-8", newline="\n")  # noqa: SIM115: `stop` closes it
+        self._file = Path(path).open("x", encoding="utf-8", newline="\n")  # noqa: SIM115
         self._thread = Thread(target=self._run, name="probe", daemon=True)
         #: Times that the server gave no answer at all.
         self.missed = 0

@@ -19,6 +19,10 @@ class Picture:
     def __init__(self, figure: Figure) -> None:
         self.figure = figure
         FigureCanvasAgg(figure)
+        # Lay it out once and for all: a second layout starts from the first, and moves things by a pixel.
+        figure.set_dpi(_DPI)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
     def save(self, path: str | Path) -> Path:
         """Write it whole or not at all; the suffix says in which format (.png, .svg, .pdf)."""

@@ -1,7 +1,8 @@
 """How all pictures look: colours, text, axes, and the faults drawn into them.
 
 Every colour is set on the artist itself: a notebook may have chosen a dark style of its own, and white text on our
-white ground would be no text. The ground is white and opaque, so that a picture reads the same in JupyterLab's dark theme.
+white ground would be no text. The ground is white and opaque, so that a picture reads the same in JupyterLab's dark
+theme.
 """
 
 from __future__ import annotations

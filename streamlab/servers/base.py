@@ -204,7 +204,7 @@ class Server(ABC):
             url = self._address()
         except ServerError as error:  # a container that ended at once has no port any more
             raise self._stillborn() from error
-        with connect(url, socket_timeout=1.0) as client:
+        with connect(url, socket_timeout=0.3) as client:
             while True:
                 try:
                     client.ping()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -18,7 +19,7 @@ class Guard:
 
     def __init__(self, *duty: str) -> None:
         self._guardian = subprocess.Popen(
-            [sys.executable, "-P", str(_SCRIPT), *duty],
+            [sys.executable, "-P", str(_SCRIPT), str(os.getpid()), *duty],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -4,8 +4,8 @@ Run as a script, with nothing of this package imported. Its standard input is a 
 the parent says "done" it took everything away itself; when the pipe ends without a word, or the parent's place is
 taken by another, the parent was killed, and the guardian does it:
 
-    python -P guardian.py process FOLDER BINARY     every process of BINARY that lives in FOLDER, then FOLDER
-    python -P guardian.py container NAME            the container of that name
+    python -P guardian.py PARENT process FOLDER BINARY   every process of BINARY that lives in FOLDER, then FOLDER
+    python -P guardian.py PARENT container NAME          the container of that name
 """
 
 import os
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 PATIENCE_S = 5.0
 
 
-def wait_for_the_end() -> bool:
-    """Return whether the parent said goodbye. A forked child may hold the pipe open, hence the look at the parent."""
-    parent = os.getppid()
+def wait_for_the_end(parent: int) -> bool:
+    """Return whether the parent said goodbye.
+
+    A forked child may hold the pipe open, hence the look at the parent; it may be dead before we look, hence its number.
+    """
     while not select.select([0], [], [], 1.0)[0]:
         if os.getppid() != parent:
             return False
@@ -79,8 +81,8 @@ def remove_container(name: str) -> None:
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    if not wait_for_the_end():
-        kind, *what = sys.argv[1:]
+    parent, kind, *what = sys.argv[1:]
+    if not wait_for_the_end(int(parent)):
         if kind == "process":
             remove_process(*what)
         else:

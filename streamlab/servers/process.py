@@ -99,6 +99,7 @@ class ProcessServer(Server):
         # Its whole group: a child that writes a snapshot would otherwise finish it after the server's death.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
         self._process.wait()
 
     def _start_again(self) -> None:

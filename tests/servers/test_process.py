@@ -44,6 +44,9 @@ def test_its_folder_is_its_own_and_vanishes() -> None:
         assert folder.name.startswith("streamlab-")
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert stat.S_IMODE((folder / "redis.conf").stat().st_mode) == 0o600
+        assert os.getsid(server.pid) == server.pid  # Ctrl-C in our terminal is not for it
+        password = server.url.split("@")[0].rpartition(":")[2]
+        assert password not in str(server._process.args)  # Redis hides its arguments, but not at once
         guardians = [child for child in psutil.Process().children() if "guardian.py" in " ".join(child.cmdline())]
         mine = [guardian for guardian in guardians if str(folder) in guardian.cmdline()]
         assert len(mine) == 1
@@ -123,12 +126,17 @@ def test_nothing_outlives_a_parent_that_just_ends() -> None:
 def test_a_forked_child_holds_nothing_up_and_stops_nothing() -> None:
     """A fork has a copy of the guardian's pipe, and of the duty to stop the server at its end."""
     parent, children, folders = family(
-        "pid = os.fork()\n"
-        "if pid == 0:\n    servers[1].stop(); assert servers[1].client().ping() is True; time.sleep(60)\n"
+        "sys.stdin.readline()\n"
+        "if os.fork() == 0:\n    servers[1].stop(); print(servers[1].client().ping(), flush=True); time.sleep(60)\n"
         "time.sleep(60)"
     )
+    assert parent.stdin
+    assert parent.stdout
+    parent.stdin.write("fork\n")
+    parent.stdin.flush()
     fork = wait_until("it forked", lambda: set(psutil.Process(parent.pid).children()) - set(children)).pop()
     try:
+        assert parent.stdout.readline().strip() == "True"
         parent.kill()
         wait_until("servers and guardians are gone", lambda: all(gone(child) for child in children))
         wait_until("their folders are gone", lambda: not any(folder.exists() for folder in folders))
@@ -144,7 +152,15 @@ def test_a_guardian_spares_strangers(tmp_path: Path) -> None:
         visitor = subprocess.Popen([sys.executable, "-c", "input()"], cwd=tmp_path, stdin=subprocess.PIPE)
         try:
             script = Path(sys.modules["streamlab.servers"].__path__[0]) / "guardian.py"
-            command = [sys.executable, "-P", str(script), "process", str(tmp_path), str(elsewhere.binary.path)]
+            command = [
+                sys.executable,
+                "-P",
+                str(script),
+                str(os.getpid()),
+                "process",
+                str(tmp_path),
+                str(elsewhere.binary.path),
+            ]
             subprocess.run(command, stdin=subprocess.DEVNULL, check=True, timeout=20)
             assert visitor.poll() is None
             assert elsewhere.alive()

@@ -12,6 +12,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -186,18 +187,8 @@ def palette_with_a_hole() -> bytes:
         (picture("RGB", size=(4000, 1), colour=(10, 200, 30)), (10, 200, 30)),
     ],
     ids=[
-        "CMYK",
-        "clear",
-        "half clear",
-        "clear WebP",
-        "grey and clear",
-        "palette",
-        "palette hole",
-        "grey",
-        "bitmap",
-        "16 bits",
-        "WebP",
-        "a line",
+        *("CMYK", "clear", "half clear", "clear WebP", "grey and clear", "palette", "palette with a hole"),
+        *("grey", "black and white", "16 bits", "WebP", "a line"),
     ],
 )
 def test_every_sort_of_picture_becomes_one_in_rgb(root: Path, content: bytes, expected: tuple[int, int, int]) -> None:
@@ -568,6 +559,10 @@ def test_killed_between_writing_and_renaming(prepared: tuple[Path, Path], moment
     assert_only_whole_thumbnails(crashed, undisturbed)
 
 
+def more_than(root: Path, number: int) -> bool:
+    return len(thumbnails(root)) > number
+
+
 def test_killed_in_the_middle_of_many(prepared: tuple[Path, Path]) -> None:
     crashed, undisturbed = prepared
     chance = random.Random(7)
@@ -576,11 +571,8 @@ def test_killed_in_the_middle_of_many(prepared: tuple[Path, Path]) -> None:
         for leftover in thumbnails(crashed):
             leftover.unlink()
         process = resizing(crashed, "whenever")
-        enough = chance.randint(3, 40)
         try:
-            wait_until(
-                f"{enough} thumbnails exist", lambda: len(thumbnails(crashed)) >= enough, timeout=30, every=0.001
-            )  # noqa: B023
+            wait_until("there are enough thumbnails", partial(more_than, crashed, chance.randint(3, 40)), 30, 0.001)
         finally:
             process.kill()
             assert process.wait(timeout=10) == -signal.SIGKILL

@@ -1,0 +1,209 @@
+"""Whole experiments, with real processes on real servers."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import streamlab as sl
+from streamlab.errors import ServerError, UsageError
+from streamlab.queue import PermanentError
+from tests.waiting import wait_until
+
+
+def run(server, tmp_path, workload, **more):
+    lab = sl.Lab(server)
+    return lab.run(sl.Experiment(workload=workload, **more), out=tmp_path / "run")
+
+
+def keys(server):
+    with server.client() as client:
+        return list(client.scan_iter(match=f"{server.prefix}*:tasks*"))
+
+
+def test_a_kill_on_every_server(server, tmp_path):
+    """Valid everywhere; what the dead worker held is what was claimed."""
+    heard = []
+    lab = sl.Lab(server, say=heard.append)
+    experiment = sl.Experiment(
+        workload=sl.Sleep(count=60, rate=100.0, seconds=0.03),
+        claim_after=0.4,
+        threads=2,
+        faults=[sl.Kill("worker-2", at=0.2)],
+    )
+    finished = lab.run(experiment, out=tmp_path / "run")
+    verdict = finished.verdict
+    assert verdict.verdict == "valid", verdict.reasons
+    assert (verdict.counts["jobs"], verdict.counts["done"], verdict.counts["lost"]) == (60, 60, 0)
+    (fault,) = finished.history.faults.to_dict("records")
+    assert fault["target"] == "worker-2"
+    held = fault["held"]
+    assert held >= 1
+    events = finished.history.events
+    assert set(events[events["kind"] == "claimed"]["process"]) <= {"worker-1", "worker-3"}
+    assert 1 <= verdict.counts["reclaimed"] <= held
+    assert keys(server) == []
+    assert any("killed worker-2" in line for line in heard)
+    assert any("claimed" in line for line in heard)
+
+
+def test_a_worker_that_comes_back_takes_up_its_own(any_server, tmp_path):
+    finished = run(
+        any_server,
+        tmp_path,
+        sl.Sleep(count=40, rate=100.0, seconds=0.03),
+        claim_after=20.0,
+        faults=[sl.Kill("worker-1", at=0.2, restart_after=0.2)],
+    )
+    assert finished.verdict.verdict == "valid", finished.verdict.reasons
+    assert finished.verdict.counts["reclaimed"] == 0
+    events = finished.history.events
+    own = events[events["kind"] == "own"]
+    assert set(own["process"]) == {"worker-1"}
+    assert set(own["incarnation"]) == {2}
+    assert len(finished.history.faults.dropna(subset=["end"])) == 1
+
+
+def test_nobody_claims_and_the_verdict_says_so(any_server, tmp_path):
+    finished = run(
+        any_server,
+        tmp_path,
+        sl.Sleep(count=30, rate=100.0, seconds=0.03),
+        claim_after=60.0,
+        drain=0.5,
+        faults=[sl.Kill("worker-1", at=0.1)],
+    )
+    verdict = finished.verdict
+    assert (verdict.verdict, verdict.exit_code) == ("invalid", 1)
+    assert verdict.counts["stuck"] >= 1
+    assert verdict.counts["lost"] == 0
+    assert keys(any_server) == []
+
+
+def test_a_kill_that_hits_nothing_is_unknown(any_server, tmp_path):
+    finished = run(
+        any_server, tmp_path, sl.Sleep(count=5, rate=100.0, seconds=0.0), faults=[sl.Kill("worker-1", at=0.5)]
+    )
+    assert (finished.verdict.verdict, finished.verdict.exit_code) == ("unknown", 2)
+
+
+def test_a_function_from_a_cell_travels_to_the_workers(any_server, tmp_path):
+    """Dead letters: one for each job that a closure of this test declares hopeless."""
+    hopeless = {"3", "7"}
+
+    def handler(message):
+        if message.fields["job"] in hopeless:
+            raise PermanentError("never")
+
+    finished = run(any_server, tmp_path, sl.Call(handler, count=10, rate=200.0))
+    assert finished.verdict.counts["dead_lettered"] == 2
+    assert finished.verdict.counts["done"] == 8
+    assert "never" in str(finished.message(3))
+
+
+def test_photographs_are_really_resized(any_server, tmp_path):
+    from PIL import Image
+
+    finished = run(any_server, tmp_path, sl.ResizeImages(count=8, rate=100.0))
+    thumbnails = list((finished.folder / "thumbnails").iterdir())
+    assert len(thumbnails) == 8
+    with Image.open(thumbnails[0]) as image:
+        assert image.format == "JPEG"
+
+
+@pytest.mark.parametrize("target", ["worker-4", "worker-0", "producer", ""])
+def test_a_fault_that_names_nobody_is_refused_before_the_run(any_server, tmp_path, target):
+    with pytest.raises(UsageError, match="no worker is called"):
+        run(any_server, tmp_path, sl.Sleep(count=1, rate=1.0, seconds=0.0), faults=[sl.Kill(target, at=1)])
+
+
+def test_a_folder_in_use_is_refused(any_server, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine").touch()
+    with pytest.raises(UsageError, match="not empty"):
+        run(any_server, tmp_path, sl.Sleep(count=1, rate=1.0, seconds=0.0))
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["mine"]
+
+
+def test_a_file_where_the_folder_should_be(any_server, tmp_path):
+    (tmp_path / "run").touch()
+    with pytest.raises(UsageError, match="cannot be the run's folder"):
+        run(any_server, tmp_path, sl.Sleep(count=1, rate=1.0, seconds=0.0))
+
+
+def test_a_handler_that_breaks_its_process_at_birth_is_told(any_server, tmp_path):
+    class Unloadable:
+        def __reduce__(self):
+            return (eval, ("1/0",))
+
+    broken = Unloadable()
+    with pytest.raises(ServerError, match=r"did not start \(ZeroDivisionError"):
+        run(any_server, tmp_path, sl.Call(lambda message: broken, count=1, rate=1.0))
+    assert not [child for child in psutil.Process().children(recursive=True) if "lab.child" in str(child.cmdline())]
+    assert keys(any_server) == []
+
+
+SCRIPT = """
+import sys, streamlab as sl
+lab = sl.Lab("process", say=lambda line: print(line, flush=True))
+lab.run(sl.Experiment(workload=sl.Sleep(count=10_000, rate=100.0, seconds=0.01)), out=sys.argv[1],
+        progress=lambda p: p.finished and print("working", flush=True))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_lab_that_is_broken_off_leaves_its_record_and_nothing_else(tmp_path, number):
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    with process:
+        while b"working" not in process.stdout.readline():
+            assert process.poll() is None, process.stderr.read()
+        below = psutil.Process(process.pid).children(recursive=True)
+        assert len(below) >= 5, "three workers, a producer, a server"
+        os.kill(process.pid, number)
+        process.communicate(timeout=20)
+    wait_until("every process of it is gone", lambda: not [child for child in below if child.is_running()])
+    finished = sl.Run(folder)
+    assert finished.verdict.verdict == "unknown"
+    assert finished.verdict.counts["done"] > 0, "what was recorded is there"
+    assert not (folder / "outcome.json").exists()
+
+
+def test_workers_never_load_what_only_readers_need():
+    code = "import sys, streamlab.lab.child; print(*sorted(set(sys.modules) & {'pandas', 'numpy', 'matplotlib', 'IPython'}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == ""
+
+
+def test_progress_never_goes_back_and_reaches_the_end(any_server, tmp_path):
+    seen = []
+    lab = sl.Lab(any_server)
+    lab.run(
+        sl.Experiment(workload=sl.Sleep(count=50, rate=100.0, seconds=0.01)), out=tmp_path / "run", progress=seen.append
+    )
+    finished = [step.finished for step in seen]
+    assert finished == sorted(finished)
+    assert (finished[-1], seen[-1].total) == (50, 50)
+
+
+def test_latency_counts_from_the_due_time(any_server, tmp_path):
+    """One worker, jobs of 50 ms, ten a 100 ms: the last ones wait for all before them, and the numbers must say so."""
+    finished = run(any_server, tmp_path, sl.Sleep(count=20, rate=100.0, seconds=0.05), workers=1)
+    latency = finished.history.jobs["latency"].to_numpy()
+    assert latency[-1] > 0.5
+    assert latency[0] < latency[-1]
+
+
+def test_the_default_folder_is_under_runs(any_server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    finished = sl.Lab(any_server).run(sl.Experiment(workload=sl.Sleep(count=1, rate=1.0, seconds=0.0), name="mine"))
+    assert finished.folder.parent == Path("runs")
+    assert finished.folder.name.startswith("mine-")
+    assert time.time() - finished.folder.stat().st_mtime < 60

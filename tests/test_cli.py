@@ -1,0 +1,172 @@
+"""The command line as a user meets it: what it prints, where, and its exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def streamlab(*arguments, cwd=None, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", "from streamlab.cli import main; main()", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | {"COLUMNS": "200"} | environment,
+        timeout=100,
+        check=False,
+    )
+
+
+def refused(result, code, *words):
+    """One clear line on standard error, no traceback, nothing on standard output."""
+    assert result.returncode == code, result
+    assert "Traceback" not in result.stderr
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("·")]
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("streamlab: ")
+    for word in words:
+        assert word in lines[0]
+    assert result.stdout == ""
+
+
+@pytest.fixture(scope="module")
+def toured(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "tour"
+    return folder, streamlab("tour", "--server", "process", "--out", folder, "--seed", "2")
+
+
+def test_the_tour_is_valid_and_says_what_happens(toured):
+    folder, result = toured
+    assert result.returncode == 0, result.stderr
+    assert "killed worker-2 (SIGKILL)" in result.stderr
+    assert "taken over everything it held" in result.stderr
+    assert "valid: 120 added, 120 done, 0 lost" in result.stdout
+    assert "00_start_here" in result.stdout
+    verdict = json.loads((folder / "verdict.json").read_text())
+    assert verdict["verdict"] == "valid"
+    counts = verdict["counts"]
+    assert (counts["jobs"], counts["done"], counts["lost"]) == (120, 120, 0)
+    assert counts["reclaimed"] >= 1
+    assert {"redelivered", "done_twice", "dead_lettered"} <= set(counts)
+    for name in ("pel.png", "latency.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+        assert f"  {name}" in result.stdout
+    assert len(list((folder / "thumbnails").glob("*.jpg"))) == 120
+
+
+def test_the_tour_refuses_a_folder_in_use(toured):
+    folder, _ = toured
+    refused(streamlab("tour", "--server", "process", "--out", folder), 64, "not empty", str(folder))
+
+
+def test_json_is_all_that_is_on_standard_output(tmp_path):
+    result = streamlab("tour", "--server", "process", "--json", "--out", tmp_path / "t")
+    answer = json.loads(result.stdout)
+    assert answer["verdict"] == "valid"
+    assert answer["folder"] == str(tmp_path / "t")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["tour", "--server", "cloud"], 64, ["unknown server", "auto, process, container"]),
+        (["tour", "--server", "http://localhost"], 64, ["http"]),
+        (["tour", "--server", "redis://localhost:port"], 64, ["redis://"]),
+        (["tour", "--server", "redis://127.0.0.1:1"], 69, ["127.0.0.1:1"]),
+        (["tour", "--seed", "-1"], 64, ["--seed"]),
+        (["tour", "--speed", "1"], 64, ["--speed"]),
+        (["fly"], 64, ["fly"]),
+        (["notebooks", "99"], 66, ["99"]),
+        (["bench", "--messages", "1"], 64, ["--messages"]),
+    ],
+)
+def test_bad_input_gets_one_line(tmp_path, arguments, code, words):
+    refused(streamlab(*arguments, cwd=tmp_path), code, *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_password_gets_one_line(any_server, tmp_path):
+    url = f"redis://:wrong@{any_server.url.rsplit('@', 1)[1]}"
+    result = streamlab("tour", "--server", url, cwd=tmp_path)
+    refused(result, 77, "password")
+    assert "wrong@" not in result.stderr
+
+
+def test_somebody_elses_redis_is_left_as_it_was(any_server, tmp_path):
+    with any_server.client() as client:
+        mine = f"{any_server.prefix}mine"
+        client.set(mine, "untouched")
+        before = client.dbsize()
+        result = streamlab("tour", "--out", tmp_path / "t", STREAMLAB_REDIS_URL=any_server.url)
+        assert result.returncode == 0, result.stderr
+        assert "STREAMLAB_REDIS_URL is set" in result.stderr
+        assert client.get(mine) == "untouched"
+        assert client.dbsize() == before
+        client.delete(mine)
+    secret = any_server.url.split(":")[2].split("@")[0]
+    everything = b"".join(path.read_bytes() for path in (tmp_path / "t").rglob("*") if path.is_file())
+    assert secret.encode() not in everything, "no password in a run's folder"
+    assert secret not in result.stderr + result.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_cleans_up(tmp_path, number):
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from streamlab.cli import main; main()", "tour", "--server", "process", "--out", "t"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    with process:
+        while "120 jobs" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(number)
+        _, told = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    assert "interrupted" in told
+    assert (tmp_path / "t" / "events").is_dir()
+
+
+def test_help_shows_examples():
+    for command in ("tour", "doctor", "lab", "notebooks", "bench"):
+        result = streamlab(command, "--help")
+        assert result.returncode == 0
+        assert "Example" in result.stdout
+
+
+def test_doctor_answers_in_json():
+    report = json.loads(streamlab("doctor", "--json").stdout)
+    assert any("8.2" in server.get("version", "") for server in report["servers"])
+
+
+def test_bench_measures_both_sides():
+    result = streamlab("bench", "--server", "process", "--messages", "2000", "--rounds", "1", "--json")
+    rows = json.loads(result.stdout)
+    assert len(rows) == 4
+    for row in rows:
+        assert row["raw"] > 0
+        assert row["ours"] > 0
+
+
+def test_the_readme_names_the_commands_that_exist():
+    text = (ROOT / "README.md").read_text()
+    for command in ("streamlab tour", "streamlab doctor", "streamlab lab", "streamlab notebooks", "streamlab bench"):
+        assert command in text
+
+
+def test_dependencies_are_declared_once():
+    """Conda's file installs this checkout and names no Python package of its own."""
+    text = (ROOT / "environment.yml").read_text()
+    lines = [line.strip("- \n") for line in text.splitlines() if line.strip().startswith("- ")]
+    assert lines == ["conda-forge", "python=3.13", "redis-server", "pip", "pip:", "-e ."]
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"] == "streamlab"

@@ -1,0 +1,125 @@
+"""A run as its reader meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from streamlab.check import Verdict
+from streamlab.errors import DataError, MissingError, UsageError
+from streamlab.run import Run
+from tests.histories import Story, crash, healthy
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(crash(tmp_path / "tour").write())
+
+
+def test_a_message_from_due_time_to_ack(run: Run) -> None:
+    life = run.message(run.verdict.reclaimed[0])
+    assert life.job == 53
+    assert life.entries == [Story.entry(53)]
+    assert life.events["kind"].tolist() == ["adding", "added", "read", "claimed", "started", "done", "acked"]
+    assert str(life).splitlines() == [
+        "message 1700000000530-0, job 53; seconds since the start",
+        "  +1.425 s  plan      due",
+        "  +1.425 s  producer  sends the XADD",
+        "  +1.426 s  producer  has it in the stream",
+        "  +1.427 s  worker-2  read it (delivery 1)",
+        "  +1.500 s  lab       kill worker-2",
+        "  +2.500 s  worker-1  claimed it (delivery 2)",
+        "  +2.500 s  worker-1  started (delivery 2)",
+        "  +2.530 s  worker-1  done: the effect exists (delivery 2)",
+        "  +2.531 s  worker-1  acknowledged it (delivery 2)",
+    ]
+    assert life._repr_html_().count("<tr>") == 9
+
+
+def test_a_message_by_any_of_its_names(run: Run) -> None:
+    lives = [str(run.message(name)) for name in (53, "53", "job 53", Story.entry(53))]
+    assert len(set(lives)) == 1
+
+
+def test_a_fault_of_another_worker_is_not_in_its_life(run: Run) -> None:
+    assert "kill" not in str(run.message(0))
+    assert "kill" not in str(run.message(60))
+
+
+def test_a_fault_of_redis_is_in_everybodys_life(tmp_path: Path) -> None:
+    run = Run(healthy(tmp_path).fault("restart", "redis", 0.02).write())
+    assert "restart redis" in str(run.message(0))
+
+
+def test_notes_and_later_lives_are_told_and_escaped(tmp_path: Path) -> None:
+    story = (
+        Story(tmp_path)
+        .add(0, 0.1)
+        .work(0, "worker-1", 0.2, "read started")
+        .event("failed", "worker-1", 0.3, 0, note="<b>")
+    )
+    run = Run(story.work(0, "worker-1", 0.4, "own", life=2, deliveries=2).write())
+    life = run.message(0)
+    assert "worker-1           failed: <b>" in str(life)
+    assert "worker-1 (life 2)  read it again from its own pending entries (delivery 2)" in str(life)
+    assert "&lt;b&gt;" in life._repr_html_()
+
+
+def test_an_entry_that_is_nobodys(tmp_path: Path) -> None:
+    run = Run(healthy(tmp_path).event("read", "worker-1", 0.9, entry="9-9").write())
+    assert str(run.message("9-9")).splitlines() == [
+        "message 9-9, no job of this run; seconds since the start",
+        "  +0.900 s  worker-1  read it",
+    ]
+
+
+@pytest.mark.parametrize("which", ["1-1", 9999, "job 9999", "", "nonsense", -1])
+def test_a_message_that_is_not_there(run: Run, which: str | int) -> None:
+    with pytest.raises(UsageError, match="expected an entry ID of this run"):
+        run.message(which)
+
+
+def test_files(run: Run) -> None:
+    data = json.loads(run.save_verdict().read_text())
+    assert data["verdict"] == "valid"
+    assert {"jobs", "done", "lost", "reclaimed", "redelivered", "done_twice", "dead_lettered"} <= set(data["counts"])
+    assert Verdict(**data) == run.verdict
+    assert [path.name for path in run.save_pictures()] == ["pel.png", "latency.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in run.folder.glob("*.png"))
+    first = (run.folder / "verdict.json").read_bytes()
+    assert Run(run.folder).save_verdict().read_bytes() == first, (
+        "judged again, from the saved history: bit for bit the same"
+    )
+
+
+def test_plots(run: Run) -> None:
+    for picture in (run.plot(), run.plot_pel(), run.plot_latency()):
+        assert picture._repr_png_().startswith(b"\x89PNG")
+
+
+def test_repr_is_one_line_and_reads_nothing(tmp_path: Path, run: Run) -> None:
+    assert repr(Run(tmp_path / "nowhere")) == f"Run('{tmp_path / 'nowhere'}')"
+    assert run.verdict
+    assert repr(run) == f"Run('{run.folder}'): valid: 120 added, 120 done, 0 lost, 3 reclaimed, 0 done twice"
+    assert "valid" in run._repr_html_()
+
+
+def test_no_history_is_said_when_it_is_needed(tmp_path: Path) -> None:
+    with pytest.raises(MissingError):
+        _ = Run(tmp_path / "nowhere").verdict
+    (tmp_path / "experiment.toml").write_text("=")
+    with pytest.raises(DataError):
+        _ = Run(tmp_path).history
+
+
+def test_a_worker_process_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, streamlab.observe.journal;"
+        "heavy = {'numpy', 'pandas', 'matplotlib', 'redis', 'IPython'} & set(sys.modules);"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
