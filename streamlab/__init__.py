@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from streamlab.faults import Kill
     from streamlab.history import History
     from streamlab.lab import Experiment, Lab
+    from streamlab.learn import exercise, solution
     from streamlab.queue import DeadLetters, Message, OutcomeUnknownError, PermanentError, Producer, Worker
     from streamlab.run import Run
     from streamlab.servers import open_server
@@ -29,6 +30,7 @@ _HOMES = {
     "streamlab.faults": ("Kill",),
     "streamlab.history": ("History",),
     "streamlab.lab": ("Experiment", "Lab"),
+    "streamlab.learn": ("exercise", "solution"),
     "streamlab.queue": ("DeadLetters", "Message", "OutcomeUnknownError", "PermanentError", "Producer", "Worker"),
     "streamlab.run": ("Run",),
     "streamlab.servers": ("open_server",),
@@ -52,7 +54,9 @@ __all__ = [
     "Sleep",
     "StreamlabError",
     "Worker",
+    "exercise",
     "open_server",
+    "solution",
 ]
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,7 +36,6 @@ DELIVERIES = ("read", "claimed", "own")
 
 _SAMPLES = ("time_ns", "metric", "consumer", "value")
 _Bools = npt.NDArray[np.bool_]
-_Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +70,7 @@ class History:
         start_ns = environment.get("start_ns")
         if type(start_ns) is not int:
             raise DataError(f"{folder / 'environment.json'}: no start_ns, expected the clock's reading in ns")
-        ended = folder / "outcome.json"
-        outcome = _outcome(ended) if ended.exists() else None
+        outcome = _outcome(path) if (path := folder / "outcome.json").exists() else None
         if not (folder / "events").is_dir():
             raise MissingError(f"{folder / 'events'}: no such folder, expected a journal of every process in it")
         journals = [journal for path in sorted((folder / "events").glob("*.events")) if (journal := read_journal(path))]
@@ -110,14 +107,6 @@ class History:
     def end(self) -> float:
         """When the last thing was written or sampled, in s since the start; 0 for an empty history."""
         return max([0.0, *(float(table["time"].iloc[-1]) for table in (self.events, self.samples) if len(table))])
-
-
-def write_json(path: str | Path, data: object) -> None:
-    """Write a JSON file whole or not at all: to a draft beside it, then rename."""
-    path = Path(path)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    draft.replace(path)
 
 
 def _parsed(path: Path, parse: Callable[[str], Any], expected: str) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import pandas as pd
 
 from streamlab.check import Verdict, judge
 from streamlab.errors import UsageError
-from streamlab.history import History, write_json
+from streamlab.files import write_json
+from streamlab.history import History
 
 if TYPE_CHECKING:
     from streamlab.plot import Picture

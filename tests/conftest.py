@@ -6,6 +6,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -19,17 +20,23 @@ from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_left_behind() -> Iterator[None]:
-    """No process, folder or container of this session outlives it. Keys are looked after by `server`."""
-    folders_before, mine = _folders(), psutil.Process()
-    processes_before = set(mine.children(recursive=True))
-    orphans_before = set(_homeless())
-    yield
+def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No process, folder or container of this session outlives it. Keys are looked after by `server`.
+
+    All temporary folders of the session, also those of the processes that it starts, are in one of its own: what
+    another session does meanwhile is not taken for ours.
+    """
+    home, me = tmp_path_factory.mktemp("home").resolve(), psutil.Process()
+    before = set(me.children(recursive=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(home))
+        patch.setattr(tempfile, "tempdir", str(home))
+        yield
     wait_until(
         "no process of the tests is left",
-        lambda: not {*_living(mine.children(recursive=True)), *_homeless()} - processes_before - orphans_before,
+        lambda: not _living({*me.children(recursive=True), *_at(home)} - before),
     )
-    wait_until("no folder of the tests is left", lambda: not _folders() - folders_before)
+    wait_until("no folder of the tests is left", lambda: not list(home.glob("streamlab-*")))
     assert not _containers(), "containers are left behind"
 
 
@@ -79,39 +86,23 @@ def _no_key_is_left(server: Server) -> None:
     assert not left, f"keys are left behind on {server.description}: {left[:5]}"
 
 
-def _living(processes: list[psutil.Process]) -> list[psutil.Process]:
+def _living(processes: set[psutil.Process]) -> list[psutil.Process]:
     living = []
     for process in processes:
-        try:
+        with suppress(psutil.NoSuchProcess):
             if process.status() != psutil.STATUS_ZOMBIE:
                 living.append(process)
-        except psutil.NoSuchProcess:
-            continue
     return living
 
 
-def _homeless() -> list[psutil.Process]:
-    """Guardians, and servers in a folder of the lab's, whose parent died: no list of our children shows them."""
+def _at(home: Path) -> list[psutil.Process]:
+    """Servers and guardians of folders in `home`, also those whose parent died: no list of children shows them."""
     found = []
     for process in psutil.process_iter():
-        try:
-            ours = "guardian.py" in " ".join(process.cmdline()) or "/streamlab-" in process.cwd()
-            if ours and process.ppid() == 1 and process.status() != psutil.STATUS_ZOMBIE:
+        with suppress(psutil.Error, OSError):
+            if process.cwd().startswith(f"{home}/") or f"{home}/" in " ".join(process.cmdline()):
                 found.append(process)
-        except psutil.Error:
-            continue
     return found
-
-
-def _folders() -> set[Path]:
-    """The lab's folders that are no other running session's: tests may run side by side."""
-    taken = set()
-    for process in psutil.process_iter():
-        try:
-            taken.add(Path(process.cwd()))
-        except (psutil.Error, OSError):
-            continue
-    return {folder for folder in Path(tempfile.gettempdir()).glob("streamlab-*") if folder not in taken}
 
 
 def _containers() -> list[str]:

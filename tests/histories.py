@@ -8,7 +8,8 @@ from typing import Any, Self
 
 import tomli_w
 
-from streamlab.history import History, write_json
+from streamlab.files import write_json
+from streamlab.history import History
 from streamlab.observe.journal import Journal
 
 START_NS = 1_000_000_000_000

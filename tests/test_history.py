@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from streamlab.errors import DataError, MissingError, StreamlabError
-from streamlab.history import History, write_json
+from streamlab.files import write_json
+from streamlab.history import History
 from streamlab.record import KINDS, RECORD
 from tests.histories import START_NS, Story, crash, healthy
 
@@ -58,7 +59,7 @@ def test_jobs_one_row_a_job(tmp_path: Path) -> None:
     story.add(0, at=1.0).work(0, "worker-1", 2.0)
     story.add(1, at=1.1).work(1, "worker-1", 2.0, "read started failed retry")
     story.work(1, "worker-1", 3.0, "claimed started failed", deliveries=2)
-    story.work(1, "worker-2", 4.0, "claimed started done acked", deliveries=3)
+    story.work(1, "worker-2", 4.0, "claimed started done acked", deliveries=3).work(1, "worker-1", 5.0, "done acked")
     story.add(2, at=1.2, outcome="unknown").add(3, at=1.3, outcome="refused").add(4, at=1.4, outcome="")
     story.add(5, at=1.5).work(5, "worker-1", 2.5, "read dead")
     story.add(6, at=1.6).add(7, at=1.7)
@@ -74,7 +75,8 @@ def test_jobs_one_row_a_job(tmp_path: Path) -> None:
     assert (first["first_started"], first["first_done"], first["acked"]) == (2.01, 2.02, 2.03)
     assert first["latency"] == pytest.approx(1.02)
     assert (second["delivered"], second["deliveries"], second["claimed"], second["reclaimed"]) == (3, 3, 2, 1)
-    assert (second["failed"], second["times_done"]) == (2, 1)
+    assert (second["failed"], second["times_done"]) == (2, 2)
+    assert (second["first_started"], second["first_done"], second["acked"]) == (2.01, 4.02, 4.03)
     assert np.isnan(jobs.loc[5, "latency"])
 
 

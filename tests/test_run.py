@@ -47,6 +47,8 @@ def test_a_message_by_any_of_its_names(run: Run) -> None:
 
 def test_a_fault_of_another_worker_is_not_in_its_life(run: Run) -> None:
     assert "kill" not in str(run.message(0))
+    assert "worker-2" in str(run.message(5)), "the killed worker, in its better days"
+    assert "kill" not in str(run.message(5))
     assert "kill" not in str(run.message(60))
 
 

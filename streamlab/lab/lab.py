@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 
 from streamlab.errors import UnsupportedError, UsageError
 from streamlab.faults import Fault, Kill, Plan
-from streamlab.history import write_json
+from streamlab.files import write_json
 from streamlab.lab.child import Produce, Work
 from streamlab.lab.crew import Crew
 from streamlab.lab.experiment import Experiment

@@ -110,7 +110,7 @@ def _draw_latency(axes: Axes, history: History) -> None:
         value = float(took.quantile(quantile))
         name = f"p{quantile * 100:.0f}  {_duration(value)}"
         halo = [withStroke(linewidth=3, foreground="white", alpha=0.6)]
-        axes.axhline(value, color=style.INK, linestyle=dashes, linewidth=1.3, label=name, path_effects=halo, zorder=3.5)
+        axes.axhline(value, color=style.INK, linestyle=dashes, linewidth=1.3, label=name, path_effects=halo, zorder=2.5)
     style.durations(axes, logarithmic)  # after the density, which brings its own scale
     style.legend(axes)
 

@@ -27,7 +27,8 @@ PATIENCE_S = 5.0
 def wait_for_the_end(parent: int) -> bool:
     """Return whether the parent said goodbye.
 
-    A forked child may hold the pipe open, hence the look at the parent; it may be dead before we look, hence its number.
+    A forked child may hold the pipe open, hence the look at the parent; it may be dead before the first look, hence
+    its number.
     """
     while not select.select([0], [], [], 1.0)[0]:
         if os.getppid() != parent:

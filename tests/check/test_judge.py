@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from streamlab.check import Verdict, judge
 from streamlab.check.classes import CLASSES
 from streamlab.check.facts import FATES
+from streamlab.record import KINDS
 from tests.histories import Story, crash, healthy
 
 E = Story.entry
@@ -304,10 +305,7 @@ def test_every_job_is_in_exactly_one_fate(tmp_path_factory: pytest.TempPathFacto
     """Whatever is written: the fates add up, and the verdict is what its evidence says."""
     story = Story(tmp_path_factory.mktemp("story"))
     jobs = data.draw(st.lists(st.sampled_from(["added", "unknown", "refused", ""]), min_size=1, max_size=6))
-    kinds = st.lists(
-        st.sampled_from(["read", "claimed", "own", "started", "done", "acked", "failed", "retry", "dead", "deleted"]),
-        max_size=5,
-    )
+    kinds = st.lists(st.sampled_from([*KINDS[4:16]]), max_size=5)
     for job, outcome in enumerate(jobs):
         story.add(job, job / 10, outcome)
         story.work(job, f"worker-{job % 2}", 1.0, " ".join(data.draw(kinds)))

@@ -35,7 +35,7 @@ def somebody_elses(binary: Path, folder: Path, *options: str) -> Iterator[None]:
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A short one: pytest's own would not fit into a socket's address on every system."""
-    with tempfile.TemporaryDirectory(prefix="other-") as name:
+    with tempfile.TemporaryDirectory(prefix="other-", dir="/tmp") as name:
         yield Path(name)
 
 

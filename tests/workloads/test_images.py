@@ -38,6 +38,12 @@ def test_no_two_jobs_are_the_same(count: int, photos: int, sizes: list[tuple[int
     assert all(1 <= int(side) <= 4096 for _, *sides in jobs for side in sides)
 
 
+def test_further_sizes_stay_within_what_the_handler_makes() -> None:
+    workload = ResizeImages(count=5, photos=1, sizes=((10, 4095), (20, 4000)))
+
+    assert [workload.fields(job)["height"] for job in range(5)] == ["4095", "4000", "4096", "4001", "4002"]
+
+
 def test_the_message_of_a_job_is_text_and_always_the_same() -> None:
     assert ResizeImages().fields(13) == {"image_path": "photos/photo-02.jpg", "width": "128", "height": "96"}
     assert ResizeImages().fields(13) == ResizeImages().fields(13)

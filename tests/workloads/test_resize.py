@@ -385,34 +385,43 @@ def test_a_missing_file_or_a_folder_is_a_permanent_error(root: Path, path: str) 
     assert len(str(caught.value)) < 300
 
 
-def symlink(root: Path) -> None:
-    (root / "it").symlink_to("photos/good.png")
+def symlink(it: Path) -> None:
+    it.symlink_to("photos/good.png")
 
 
-def hard_link(root: Path) -> None:
-    os.link(root.parent / "outside" / "canary.png", root / "it")
+def hard_link(it: Path) -> None:
+    it.hardlink_to(it.parent.parent / "outside" / "canary.png")
 
 
-def fifo(root: Path) -> None:
-    os.mkfifo(root / "it")
+def fifo(it: Path) -> None:
+    os.mkfifo(it)
 
 
-def unix_socket(root: Path) -> None:
+def unix_socket(it: Path) -> None:
     here = Path.cwd()
-    os.chdir(root)  # such a name may have 107 bytes only
+    os.chdir(it.parent)  # the name of a socket has 107 bytes at most
     try:
         with socket.socket(socket.AF_UNIX) as listening:
-            listening.bind("it")
+            listening.bind(it.name)
     finally:
         os.chdir(here)
 
 
 @pytest.mark.timeout(10)
-@pytest.mark.parametrize("make", [symlink, hard_link, fifo, unix_socket])
-def test_links_and_what_is_no_file_are_permanent_errors(root: Path, make: Callable[[Path], None]) -> None:
-    make(root)
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (symlink, "links are not followed"),
+        (hard_link, "is a hard link"),
+        (fifo, "is not a regular file"),
+        (Path.mkdir, "is not a regular file"),
+        (unix_socket, "leads to no file"),
+    ],
+)
+def test_links_and_what_is_no_file_are_permanent_errors(root: Path, make: Callable[[Path], None], said: str) -> None:
+    make(root / "it")
 
-    with pytest.raises(PermanentError):
+    with pytest.raises(PermanentError, match=said):
         resize_image(root, "it", (4, 3))
 
     assert not thumbnails(root)
