@@ -221,7 +221,9 @@ _LOG = "kernel.log"
 async def _run(notebook: Any, path: Path, cells: list[int], progress: Progress, timeout: int) -> None:
     from nbclient import NotebookClient
 
-    with tempfile.TemporaryDirectory(prefix="streamlab-kernel-") as temporary:
+    # A socket's name has about a hundred bytes, and some temporary folders use most of them up.
+    short = "/tmp" if len(tempfile.gettempdir()) > 60 else None
+    with tempfile.TemporaryDirectory(prefix="streamlab-kernel-", dir=short) as temporary:
         private = Path(temporary)
         manager = _kernel_of_this_interpreter(private)
         client = NotebookClient(notebook, km=manager, timeout=timeout, coalesce_streams=True, record_timing=False)
@@ -244,13 +246,13 @@ def _kernel_of_this_interpreter(private: Path) -> AsyncKernelManager:
         def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
             # Frozen modules make ipykernel's debugger warn.
             command = [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-            encrypted = {"supported_encryption": ["curve"]}  # or a newer ipykernel warns of plain text over TCP
-            return KernelSpec(argv=command, display_name="Python 3", language="python", metadata=encrypted)
+            return KernelSpec(argv=command, display_name="Python 3", language="python")
 
     return AsyncKernelManager(
         kernel_name="python3",
         kernel_spec_manager=ThisInterpreter(),
         connection_file=str(private / "kernel.json"),
+        transport="ipc",  # sockets in the private folder: no port that somebody else takes first, no eavesdropper
     )
 
 
@@ -296,8 +298,7 @@ async def _shut_down(client: Any, manager: AsyncKernelManager) -> None:
     """End the kernel: by asking, so that what it started is cleaned up, and if that does not help, by force."""
     try:
         if manager.has_kernel and await manager.is_alive():
-            # A cell that still runs gets the chance that Ctrl-C gives it; an idle kernel ignores it.
-            await manager.interrupt_kernel()
+            # Interrupts first: a cell that still runs gets the chance that Ctrl-C gives it.
             await manager.shutdown_kernel()
     finally:
         if client.kc is not None:

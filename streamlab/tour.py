@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from streamlab.faults import Kill
 from streamlab.lab import Experiment, Lab, Progress
-from streamlab.run import Run
 from streamlab.workloads import ResizeImages
+
+if TYPE_CHECKING:
+    from streamlab.run import Run
 
 
 def experiment(seed: int = 1) -> Experiment:

@@ -65,7 +65,8 @@ class Verdict:
         said = [name for name in self.counts if name in _ALWAYS_SAID or (name in _SAID_WHERE_ANY and self.counts[name])]
         said.sort(key=[*_ALWAYS_SAID, *_SAID_WHERE_ANY].index)
         line = ", ".join(f"{self.counts[name]} {name.replace('_', ' ')}" for name in said)
-        why = "" if self.verdict == "valid" else f" ({self.reasons[0]})"
+        # What is invalid is in the counts; why something is unknown is not.
+        why = f" ({self.reasons[0]})" if self.verdict == "unknown" else ""
         return f"{self.verdict}: {line}{why}"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:

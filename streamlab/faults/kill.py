@@ -35,7 +35,7 @@ class Kill(Fault):
             raise UsageError(f"fault 'kill': no worker is called {self.target!r}; there are: {_names(stage)}")
 
     def ready(self, stage: Stage) -> bool:
-        """When the target holds something; it is stopped for the look, so that what is seen stays true until it dies."""
+        """When the target holds something; it is stopped for the look, so that what is seen stays true."""
         if not stage.alive(self.target):
             return False
         stage.freeze(self.target)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from streamlab.lab.experiment import Experiment
-    from streamlab.lab.lab import Lab, Progress
+    from streamlab.lab.lab import Lab
+    from streamlab.lab.session import Progress
 
 __all__ = ["Experiment", "Lab", "Progress"]
 
@@ -17,8 +18,12 @@ def __getattr__(name: str) -> Any:
         from streamlab.lab.experiment import Experiment
 
         return Experiment
-    if name in {"Lab", "Progress"}:
-        from streamlab.lab import lab
+    if name == "Lab":
+        from streamlab.lab.lab import Lab
 
-        return getattr(lab, name)
+        return Lab
+    if name == "Progress":
+        from streamlab.lab.session import Progress
+
+        return Progress
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

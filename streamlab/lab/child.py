@@ -93,7 +93,8 @@ class Produce(Task):
     def run(self, orders: BinaryIO) -> None:
         """Produce."""
         with self.journal() as journal:
-            producer = Producer(Redis.from_url(self.url), self.stream)
+            # Short of patience: what Redis does not take in time is written down as refused, and the next job is due.
+            producer = Producer(Redis.from_url(self.url), self.stream, patience=2.0)
             start_ns = pickle.loads(_read(orders))
             _live_with_parent(orders)
             due_ns = [start_ns + int(due * 1e9) for due in self.schedule]

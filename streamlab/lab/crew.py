@@ -30,6 +30,7 @@ class Child:
         self.task = task
         self.log = task.folder / "logs" / f"{task.name}.{task.incarnation}.log"
         self.log.parent.mkdir(exist_ok=True)
+        self.ended = False  # by us, or known to have ended by itself
         try:
             order = cloudpickle.dumps(task)
         except Exception as error:  # pickle raises whatever it likes
@@ -85,6 +86,7 @@ class Child:
 
     def end(self, number: signal.Signals, patience: float = _STOP) -> None:
         """Send a signal and wait for the end; SIGKILL when it takes longer than `patience` seconds."""
+        self.ended = True
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)
         try:
@@ -139,6 +141,14 @@ class Crew:
         if child.alive:
             child.end(signal.SIGTERM)
             self._journal.write("worker_exit", note=f"{name}: status {child.process.returncode}")
+
+    def dead(self) -> list[Child]:
+        """Workers that ended without being told to, each named once."""
+        ended = [child for child in self._children.values() if not child.alive and not child.ended]
+        for child in ended:
+            child.ended = True
+            self._journal.write("worker_exit", note=f"{child.task.name}: status {child.process.returncode}")
+        return [child for child in ended if child.process.returncode]
 
     def close(self) -> None:
         """SIGKILL whatever still runs."""

@@ -60,7 +60,7 @@ def take_over(client: Redis, stream: str, group: str, me: str, idle_ms: int) -> 
 
 
 def count_done(client: Redis, key: str, message: Message) -> Any:
-    """Take note that `message` is done, and return how many different messages are."""
+    """Note under `key` that `message.id` is done; return how many different messages are."""
     client.sadd(key, message.id)
     return client.scard(key)
 

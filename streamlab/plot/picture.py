@@ -35,6 +35,10 @@ class Picture:
             draft.unlink(missing_ok=True)
         return path
 
+    def __repr__(self) -> str:
+        titles = [axes.get_title("left") or axes.get_title() for axes in self.figure.axes]
+        return f"Picture({' / '.join(title for title in titles if title)})"
+
     def _repr_png_(self) -> bytes:
         return self._bytes("png")
 

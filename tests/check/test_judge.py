@@ -268,7 +268,7 @@ def test_proof_stands_beside_doubt(tmp_path: Path) -> None:
     verdict = judge(healthy(tmp_path).event("read", "worker-1", 0.6, entry="9-9").end("interrupted").load())
     assert verdict.verdict == "invalid"
     assert verdict.exit_code == 1
-    assert str(verdict).endswith("1 unexpected (1 unexpected: 9-9)")
+    assert str(verdict).endswith("0 done twice, 1 unexpected")
     assert "interrupted" in verdict.reasons[1]
 
 

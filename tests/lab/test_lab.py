@@ -177,7 +177,8 @@ def test_a_lab_that_is_broken_off_leaves_its_record_and_nothing_else(tmp_path, n
 
 
 def test_workers_never_load_what_only_readers_need():
-    code = "import sys, streamlab.lab.child; print(*sorted(set(sys.modules) & {'pandas', 'numpy', 'matplotlib', 'IPython'}))"
+    heavy = "{'pandas', 'numpy', 'matplotlib', 'IPython'}"
+    code = f"import sys, streamlab.lab.child; print(*sorted(set(sys.modules) & {heavy}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == ""
 
@@ -207,3 +208,32 @@ def test_the_default_folder_is_under_runs(any_server, tmp_path, monkeypatch):
     assert finished.folder.parent == Path("runs")
     assert finished.folder.name.startswith("mine-")
     assert time.time() - finished.folder.stat().st_mtime < 60
+
+
+def test_a_handler_that_takes_its_worker_with_it_is_told(any_server, tmp_path):
+    """The message kills every worker that meets it; the last one to die cannot bury it."""
+    import os
+
+    heard = []
+    lab = sl.Lab(any_server, say=heard.append)
+    workload = sl.Call(lambda message: os._exit(7) if message.fields["job"] == "0" else None, count=5, rate=100.0)
+    finished = lab.run(sl.Experiment(workload=workload, workers=2, claim_after=0.2, drain=2.0), out=tmp_path / "run")
+    assert sum("ended by itself (status 7" in line for line in heard) == 2
+    assert finished.verdict.verdict == "invalid"
+    assert len(finished.verdict.stuck) >= 1
+
+
+def test_a_redis_that_goes_away_for_good_gets_one_line(tmp_path):
+    from streamlab.servers import ProcessServer
+
+    with ProcessServer() as server:
+        lab = sl.Lab(server)
+        experiment = sl.Experiment(workload=sl.Sleep(count=1000, rate=100.0, seconds=0.01), drain=1.0)
+
+        def strike(how_far):
+            if how_far.finished and server.alive():
+                server.kill()
+
+        with pytest.raises(ServerError, match="in the middle of the run"):
+            lab.run(experiment, out=tmp_path / "run", progress=strike)
+    assert sl.Run(tmp_path / "run").verdict.verdict == "unknown"
