@@ -18,11 +18,11 @@ def experiment(seed: int = 1) -> Experiment:
     """120 photographs to resize, three workers, one of which is killed after a second and stays dead."""
     return Experiment(
         name="tour",
-        workload=ResizeImages(count=120, rate=50.0),
+        workload=ResizeImages(count=120, rate=60.0),
         workers=3,
         threads=4,
         claim_after=1.5,
-        faults=[Kill("worker-2", at=1.0)],
+        faults=[Kill("worker-2", at=1.0, holding=3)],
         seed=seed,
     )
 

@@ -47,12 +47,15 @@ class Wire:
             while data := source.recv(65536):
                 if requests:
                     with self._lock:
-                        if self._left and self._command in data:
+                        if self._left and self._command in data and not doomed.is_set():
                             self._left -= 1
                             self.cuts += 1
                             doomed.set()  # before the request goes on: its reply cannot slip through
                 elif doomed.is_set():
-                    break  # the server has answered, so the command took effect; nobody will hear of it
+                    # The server answers, so the command took effect; nobody will hear of it. A long pipeline is let
+                    # through to its end first.
+                    source.settimeout(0.1)
+                    continue
                 sink.sendall(data)
         for end in (source, sink):
             with contextlib.suppress(OSError):

@@ -86,7 +86,7 @@ def from_table(table: Mapping[str, Any], kinds: Mapping[str, type[Fault]]) -> Fa
             raise UsageError(f"fault {kind!r}: unknown key {name!r}; there are: {', '.join(known)}")
         wants_text = str(known[name].type).startswith("str")
         if isinstance(value, str) is not wants_text or isinstance(value, (bool, dict, list)):
-            expected = "text" if wants_text else "a number of seconds"
+            expected = "text" if wants_text else "a number"
             raise UsageError(f"fault {kind!r}: {name} = {value!r}, expected {expected}")
     try:
         return kinds[kind](**values)

@@ -16,18 +16,23 @@ class Kill(Fault):
     Args:
         target: the worker's name, "worker-1" and so on.
         at: seconds after the first job is due. It strikes at the first moment from then on at which the target has
-            pending entries: killing an idle worker would show nothing.
+            enough pending entries, but no more than 2 s later.
+        holding: how many entries are enough; killing an idle worker would show nothing.
         restart_after: seconds until a new process takes the worker's name; None: it stays dead.
     """
 
     kind: ClassVar[str] = "kill"
     target: str
     restart_after: float | None = None
+    holding: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.restart_after is not None and not 0 <= self.restart_after < float("inf"):
             raise UsageError(f"fault 'kill': restart_after={self.restart_after} must be seconds, 0 or more")
+
+        if not isinstance(self.holding, int) or self.holding < 1:
+            raise UsageError(f"fault 'kill': holding={self.holding!r} must be a whole number of entries, 1 or more")
 
     def check(self, stage: Stage) -> None:
         """The target must be one of the workers."""
@@ -40,7 +45,7 @@ class Kill(Fault):
             return False
         stage.freeze(self.target)
         stage.pending(self.target)  # behind this answer, an XACK that was on its way has arrived
-        if stage.pending(self.target) > 0:
+        if stage.pending(self.target) >= self.holding:
             return True
         stage.thaw(self.target)
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 
@@ -39,12 +39,20 @@ class Message:
         try:
             return self._fields
         except AttributeError:
-            text = iter([item.decode("utf-8", "surrogateescape") for item in self.raw])
-            self._fields: dict[str, str] = dict(zip(text, text, strict=True))
+            self._fields: dict[str, str] = _text(self.raw)
             return self._fields
 
     def __repr__(self) -> str:
         return f"Message({self.id}, {self.fields}, deliveries={self.deliveries})"
+
+
+def _text(raw: list[bytes]) -> dict[str, str]:
+    try:
+        text: Iterator[str] = map(bytes.decode, raw)
+        return dict(zip(text, text, strict=True))
+    except UnicodeDecodeError:
+        text = iter([item.decode("utf-8", "surrogateescape") for item in raw])
+        return dict(zip(text, text, strict=True))
 
 
 class Observer(Protocol):

@@ -16,10 +16,10 @@ from streamlab.queue.errors import NotSentError, OutcomeUnknownError, RefusedErr
 from streamlab.queue.link import Link, Value
 from streamlab.queue.trim import trim_finished
 
-# A server remembers the last 100 IDMP IDs of a producer (stream-idmp-maxsize): more in one round trip could not be
-# sent again safely.
+_CHUNK = 500  # messages in one round trip
+# A server remembers the last 100 IDMP IDs of a producer (stream-idmp-maxsize). So that a whole chunk can be sent again,
+# each hundred of it comes from a producer of its own.
 _IDMP_WINDOW = 100
-_PLAIN_CHUNK = 500
 _PAUSE = 0.05  # seconds between two attempts
 
 T = TypeVar("T")
@@ -80,9 +80,8 @@ class Producer:
                 in the stream, and the first in `unknown` what may be; all messages behind those are not.
         """
         with self._lock:
-            size = _IDMP_WINDOW if self._has_idmp() else _PLAIN_CHUNK
             added: list[str] = []
-            for chunk in _chunks(((self._task_id(), row) for row in rows), size):
+            for chunk in _chunks(((self._task_id(), row) for row in rows), _CHUNK):
                 try:
                     added += self._add(chunk)
                 except (OutcomeUnknownError, NotSentError, RefusedError) as error:
@@ -100,7 +99,10 @@ class Producer:
     def _add(self, tasks: Sequence[tuple[str, Mapping[str, Value]]]) -> list[str]:
         """Add all of these or none."""
         idmp = self._has_idmp()
-        commands = [self._xadd(task_id, fields, idmp) for task_id, fields in tasks]
+        commands = [
+            self._xadd(task_id, fields, f"{self._name}-{place // _IDMP_WINDOW}" if idmp else "")
+            for place, (task_id, fields) in enumerate(tasks)
+        ]
         if len(tasks) > 1:  # so that Redis cannot run out of memory half-way
             commands = [("MULTI",), *commands, ("EXEC",)]
         deadline = time.monotonic() + self._patience
@@ -131,7 +133,7 @@ class Producer:
                 raise RefusedError(str(reply)) from reply
         return replies
 
-    def _xadd(self, task_id: str, fields: Mapping[str, Value], idmp: bool) -> tuple[Value, ...]:
+    def _xadd(self, task_id: str, fields: Mapping[str, Value], idmp_producer: str) -> tuple[Value, ...]:
         body: list[Value] = [] if "task_id" in fields else ["task_id", task_id]
         for name, value in fields.items():
             if isinstance(value, bool) or not isinstance(value, (str, bytes, int, float)):
@@ -139,7 +141,7 @@ class Producer:
             body.append(name)
             # Surrogates are how Message.fields gives back bytes that are not UTF-8: they become those bytes again.
             body.append(value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value)
-        once = ("IDMP", self._name, task_id) if idmp else ()
+        once = ("IDMP", idmp_producer, task_id) if idmp_producer else ()
         return ("XADD", self.stream, *once, "*", *body)
 
     def _has_idmp(self) -> bool:
