@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from streamlab.errors import StreamlabError
-    from streamlab.faults import Kill
+    from streamlab.faults import Kill, Pause
     from streamlab.history import History
     from streamlab.lab import Experiment, Lab
     from streamlab.learn import exercise, solution
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "streamlab.errors": ("StreamlabError",),
-    "streamlab.faults": ("Kill",),
+    "streamlab.faults": ("Kill", "Pause"),
     "streamlab.history": ("History",),
     "streamlab.lab": ("Experiment", "Lab"),
     "streamlab.learn": ("exercise", "solution"),
@@ -47,6 +47,7 @@ __all__ = [
     "Lab",
     "Message",
     "OutcomeUnknownError",
+    "Pause",
     "PermanentError",
     "Producer",
     "ResizeImages",

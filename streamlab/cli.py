@@ -36,6 +36,7 @@ Server = Annotated[
     str,
     typer.Option(help="auto, process, container, or a URL such as redis://localhost:6379/0", metavar="WHERE"),
 ]
+Folder = Annotated[Path, typer.Argument(help="The folder of a run.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, for scripts.")]
 
 
@@ -57,6 +58,63 @@ def tour(
     with _bar("resizing") as progress:
         run = take_tour(server, out=out, seed=seed, say=_say, progress=progress)
     _finish(run, as_json)
+
+
+@app.command(
+    epilog="Examples: [bold]streamlab run mine.toml[/bold] · "
+    "[bold]streamlab run mine.toml --set workers=5 --set workload.rate=200[/bold]"
+)
+def run(  # noqa: PLR0917 - typer calls it by name
+    file: Annotated[Path, typer.Argument(help="The experiment, a TOML file.")],
+    server: Server = "auto",
+    out: Annotated[Path | None, typer.Option(help="A new folder for the results; by default one in runs/.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the file's.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="Another value for a key of the file.", metavar="KEY=VALUE")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run an experiment, judge it and draw it.
+
+    Exit code 0: valid, 1: invalid, 2: unknown. The same seed gives the same jobs, due times and faults; which worker
+    gets which job is up to the scheduler.
+    """
+    from streamlab.lab import Experiment, Lab
+
+    settings = [*(setting or []), *([f"seed={seed}"] if seed is not None else [])]
+    experiment = Experiment.load(file, settings)
+    with Lab(server, say=_say) as lab, _bar(experiment.name) as progress:
+        finished = lab.run(experiment, out=out, progress=progress)
+    finished.save_verdict()
+    finished.save_pictures()
+    _finish(finished, as_json)
+
+
+@app.command(epilog="Example: [bold]streamlab check runs/tour-20270101-120000-1a2b[/bold]")
+def check(folder: Folder, as_json: Json = False) -> None:
+    """Judge a saved run again, without Redis. Exit code 0: valid, 1: invalid, 2: unknown."""
+    from streamlab.run import Run
+
+    finished = Run(folder)
+    finished.save_verdict()
+    _finish(finished, as_json)
+
+
+@app.command(epilog="Example: [bold]streamlab plot runs/tour-20270101-120000-1a2b[/bold]")
+def plot(folder: Folder) -> None:
+    """Draw a saved run again, without Redis."""
+    from streamlab.run import Run
+
+    for path in Run(folder).save_pictures():
+        _answer.print(str(path), markup=False)
+
+
+@app.command(epilog="Examples: [bold]streamlab message runs/tour 7[/bold] · [bold]... 1795482250248-0[/bold]")
+def message(folder: Folder, which: Annotated[str, typer.Argument(help="An entry ID, or the number of a job.")]) -> None:
+    """Tell the life of one message of a saved run: every event from its due time on, and who held it."""
+    from streamlab.run import Run
+
+    _answer.print(str(Run(folder).message(which)), markup=False)
 
 
 @app.command(epilog="Example: [bold]streamlab doctor --json | jq .servers[].version[/bold]")

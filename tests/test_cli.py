@@ -165,3 +165,74 @@ def test_dependencies_are_declared_once():
     lines = [line.strip().removeprefix("- ") for line in text.splitlines() if line.strip().startswith("- ")]
     assert lines == ["conda-forge", "python=3.13", "redis-server", "pip", "pip:", "-e ."]
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"] == "streamlab"
+
+
+EXPERIMENT = """
+name = "mine"
+claim_after = 0.4
+[workload]
+kind = "sleep"
+count = 30
+rate = 100.0
+seconds = 0.02
+[[faults]]
+kind = "pause"
+target = "worker-1"
+at = 0.1
+seconds = 0.6
+"""
+
+
+def test_an_experiment_from_a_file_judged_and_drawn_again(tmp_path):
+    file, folder = tmp_path / "mine.toml", tmp_path / "run"
+    file.write_text(EXPERIMENT)
+    arguments = [
+        "--server",
+        "process",
+        "--out",
+        folder,
+        "--set",
+        "workers=2",
+        "--set",
+        "workload.count=20",
+        "--seed",
+        "5",
+    ]
+    result = streamlab("run", file, *arguments)
+    assert result.returncode == 0, result.stderr + result.stdout
+    assert "valid: 20 added, 20 done" in result.stdout
+    assert "stopped worker-1 (SIGSTOP)" in result.stderr
+    saved = tomllib.loads((folder / "experiment.toml").read_text())
+    assert (saved["workers"], saved["workload"]["count"], saved["seed"]) == (2, 20, 5)
+
+    made = {name: (folder / name).read_bytes() for name in ("verdict.json", "pel.png", "latency.png")}
+    for name in made:
+        (folder / name).unlink()
+    assert streamlab("check", folder).returncode == 0
+    assert streamlab("plot", folder).returncode == 0
+    assert {name: (folder / name).read_bytes() for name in made} == made, "bit for bit the same"
+
+    life = streamlab("message", folder, "7")
+    assert life.returncode == 0
+    assert "acknowledged it" in life.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["run", "nowhere.toml"], 66, ["nowhere.toml"]),
+        (["run", "bad.toml"], 65, ["bad.toml", "colour"]),
+        (["run", "good.toml", "--set", "workers"], 64, ["--set workers"]),
+        (["run", "good.toml", "--set", "workers=none"], 64, ["--set workers=none"]),
+        (["run", "good.toml", "--set", "workers=0"], 64, ["workers = 0"]),
+        (["run", "good.toml", "--set", "faults.0.at=1"], 64, ["--set faults"]),
+        (["check", "nowhere"], 66, ["nowhere"]),
+        (["check", "."], 66, ["experiment.toml"]),
+        (["plot", "nowhere"], 66, ["nowhere"]),
+        (["message", "nowhere", "7"], 66, ["nowhere"]),
+    ],
+)
+def test_bad_files_get_one_line(tmp_path, arguments, code, words):
+    (tmp_path / "good.toml").write_text(EXPERIMENT)
+    (tmp_path / "bad.toml").write_text("colour = 1\n" + EXPERIMENT)
+    refused(streamlab(*arguments, cwd=tmp_path), code, *words)

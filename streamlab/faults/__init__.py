@@ -1,10 +1,10 @@
 """What can be done to a running queue, and when."""
 
 from streamlab.faults.base import Fault, Stage
-from streamlab.faults.kill import Kill
 from streamlab.faults.plan import Plan
+from streamlab.faults.worker import Kill, Pause
 
 #: Every kind of fault, by the name that an experiment's file uses.
-KINDS: dict[str, type[Fault]] = {kind.kind: kind for kind in (Kill,)}
+KINDS: dict[str, type[Fault]] = {kind.kind: kind for kind in (Kill, Pause)}
 
-__all__ = ["KINDS", "Fault", "Kill", "Plan", "Stage"]
+__all__ = ["KINDS", "Fault", "Kill", "Pause", "Plan", "Stage"]

@@ -117,16 +117,46 @@ class Experiment:
         return cls(**values)
 
     @classmethod
-    def load(cls, path: str | Path) -> Experiment:
-        """From a TOML file. Raises MissingError, or DataError naming file and key."""
+    def load(cls, path: str | Path, settings: Sequence[str] = ()) -> Experiment:
+        """From a TOML file.
+
+        Args:
+            path: the file.
+            settings: other values for some keys, as in "workers=5" or "workload.rate=200"; the value as TOML has it.
+
+        Raises:
+            MissingError: the file cannot be read.
+            DataError: it is not an experiment; names file and key.
+            UsageError: one of `settings` is not.
+        """
         try:
             text = Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise MissingError(f"{path} cannot be read: {error}") from error
+            raise MissingError(f"{path} cannot be read: {getattr(error, 'strerror', '') or error}") from error
         try:
-            return cls.from_table(tomllib.loads(text))
+            table = tomllib.loads(text)
+            found = cls.from_table(table)
         except (tomllib.TOMLDecodeError, UsageError) as error:
             raise DataError(f"{path}: {error}") from error
+        for setting in settings:
+            _set(table, setting)
+        return cls.from_table(table) if settings else found
+
+
+def _set(table: dict[str, Any], setting: str) -> None:
+    """Put one "key=value" into the table."""
+    key, equals, value = setting.partition("=")
+    *outer, name = key.strip().split(".")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"--set {setting}: expected key=value, a text in quotes ({error})") from error
+    place: Any = table
+    for part in outer:
+        place = place.get(part) if isinstance(place, dict) else None
+    if not equals or not isinstance(place, dict):
+        raise UsageError(f"--set {setting}: expected a key of the experiment and its value, as in workload.rate=200")
+    place[name] = parsed
 
 
 def _source(function: Any) -> str:

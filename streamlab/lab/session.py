@@ -20,7 +20,7 @@ import redis
 from redis.exceptions import ConnectionError, RedisError
 
 from streamlab.errors import UnsupportedError
-from streamlab.faults import Fault, Kill, Plan
+from streamlab.faults import Fault, Kill, Pause, Plan
 from streamlab.files import write_json
 from streamlab.lab.child import Produce, Work
 from streamlab.lab.crew import Crew
@@ -164,16 +164,18 @@ class Session:
             self.say(f"{text}; see {child.log}")
 
     def _tell(self, fault: Fault, facts: dict[str, Any]) -> None:
-        if not isinstance(fault, Kill):
-            self.say(f"fault: {fault}")
-            return
-        held = facts["held"]
-        self.say(
-            f"killed {fault.target} (SIGKILL) while it held {held} message(s): "
-            "they stay pending, until somebody claims them"
-        )
-        if held and fault.restart_after is None:
-            self._orphans[fault.target] = time.monotonic()
+        if isinstance(fault, Kill):
+            self.say(
+                f"killed {fault.target} (SIGKILL) while it held {facts['held']} message(s): "
+                "they stay pending, until somebody claims them"
+            )
+            if facts["held"] and fault.restart_after is None:
+                self._orphans[fault.target] = time.monotonic()
+        elif isinstance(fault, Pause):
+            self.say(
+                f"stopped {fault.target} (SIGSTOP) for {fault.seconds:g} s while it held {facts['held']} message(s): "
+                "it will not know that it was away"
+            )
 
     def _tell_claims(self) -> None:
         """Say when the last message of a dead worker has found a new owner."""
