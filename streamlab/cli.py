@@ -256,6 +256,8 @@ def main() -> None:
     except StreamlabError as error:
         code = _fail(str(error), error.exit_code)
     except click_error as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # the help was the answer
+            sys.exit(UsageError.exit_code)
         hint = f" (streamlab {error.ctx.info_name} --help)" if getattr(error, "ctx", None) else ""
         code = _fail(error.format_message() + hint, UsageError.exit_code)
     except (KeyboardInterrupt, typer.Abort):

@@ -139,6 +139,13 @@ def test_help_shows_examples():
         assert "Example" in result.stdout
 
 
+def test_without_a_command_it_shows_its_help():
+    result = streamlab()
+    assert result.returncode == 64
+    assert "streamlab tour" in result.stdout
+    assert result.stderr == ""
+
+
 def test_doctor_answers_in_json():
     report = json.loads(streamlab("doctor", "--json").stdout)
     assert any("8.2" in server.get("version", "") for server in report["servers"])

@@ -102,7 +102,9 @@ def _new_folder(out: str | Path | None, name: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         empty = not any(folder.iterdir())
     except OSError as error:
-        raise UsageError(f"{folder} cannot be the run's folder: {error.strerror or error}") from error
+        raise UsageError(
+            f"{folder} cannot be the run's folder ({error.strerror or error}): name one that can be made"
+        ) from error
     if not empty:
         raise UsageError(f"{folder} is not empty: name a new folder, or remove it first")
     return folder

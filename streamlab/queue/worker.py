@@ -120,6 +120,7 @@ class Worker:
         self._retrying: dict[str, float] = {}  # handed back, and until when (monotonic) to leave it alone
         self._confirmed = 0.0  # when the messages in hand were last known to be ours, monotonic
         self._resume = True  # our own pending entries may hold something that we never saw
+        self._away = ""  # why Redis did not serve us, until it does again
         self._housekeeping = time.monotonic() + _HOUSEKEEPING
         self._window: Window | None = None
 
@@ -256,6 +257,11 @@ class Worker:
                     self._window.release(places - len(messages))
             self._process("own", messages, before)
         self._resume = False
+        if self._away:
+            log.warning("Redis is back (it was away: %s)", self._away)
+            if self._observe is not None:
+                self._observe("reconnected", (), self._away)
+            self._away = ""
 
     # ------------------------------------------------------------------------------------------- one message
 
@@ -443,8 +449,7 @@ class Worker:
             return
         kind = "is away" if isinstance(error, RedisConnectionError) else "refuses"
         log.warning("Redis %s (%s): trying again", kind, text)
-        if self._observe is not None:
-            self._observe("reconnected", (), text)
+        self._away = text
 
     def _leave(self) -> None:
         try:
