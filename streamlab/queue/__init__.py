@@ -4,6 +4,7 @@ Producer and worker take any redis-py client and know nothing of the lab. What e
 
     producer      adding messages, with the outcome known
     worker        reading, handling, acknowledging
+    hands         working through what was read, one after another; window: in several threads
     recovery      taking over what a crashed worker left behind
     heartbeat     keeping what a living worker is still busy with
     outcome       acknowledged, handed back, buried

@@ -6,15 +6,20 @@ hold until they are done. Acknowledging asks nothing: the effect exists, whoever
 
 from __future__ import annotations
 
+import copy
 import json
+import logging
 import time
 from collections.abc import Sequence
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
+from streamlab.queue.errors import PermanentError
 from streamlab.queue.keys import dead_stream, failures_hash
 from streamlab.queue.link import Link, Value
-from streamlab.queue.message import Message
+from streamlab.queue.message import Message, Observer
+
+log = logging.getLogger(__name__)
 
 _REMEMBER = 7 * 24 * 3600  # seconds that the failures of a message are kept if nobody ever comes back to it
 
@@ -55,7 +60,7 @@ HEAD = ("failures", "id", "reason", "error", "deliveries", "consumer", "buried_a
 
 
 class Outcome:
-    """Writes the outcomes of one consumer's messages to Redis.
+    """Decides what becomes of one consumer's messages, and writes it to Redis.
 
     Args:
         link: connection to Redis; used by one thread at a time.
@@ -63,16 +68,68 @@ class Outcome:
         group: the consumer group.
         consumer: the consumer's name.
         claim_after: seconds after which an idle message may be claimed.
+        max_deliveries: after so many deliveries without success a message is buried.
+        retry_delay: seconds before the second delivery; doubled at each.
+        observe: told what was decided.
     """
 
-    def __init__(self, link: Link, stream: str, group: str, consumer: str, claim_after: float) -> None:
+    def __init__(
+        self,
+        link: Link,
+        stream: str,
+        group: str,
+        consumer: str,
+        *,
+        claim_after: float,
+        max_deliveries: int,
+        retry_delay: float,
+        observe: Observer | None,
+    ) -> None:
         self._link = link
         self._stream = stream
         self._group = group
         self._consumer = consumer
         self._claim_after = claim_after
+        self._max_deliveries = max_deliveries
+        self._retry_delay = retry_delay
+        self._observe = observe
         self._dead = dead_stream(stream, group)
         self._failures = failures_hash(stream, group)
+        self._retrying: dict[str, float] = {}  # handed back, and until when (monotonic) to leave it alone
+
+    def on(self, link: Link) -> Outcome:
+        """The same, for another thread with a connection of its own."""
+        twin = copy.copy(self)
+        twin._link = link
+        return twin
+
+    def failed(self, message: Message, error: Exception) -> None:
+        """The handler raised: bury the message, or hand it back for another attempt."""
+        self._tell("failed", message, f"{type(error).__name__}: {error}"[:500])
+        if isinstance(error, PermanentError):
+            self._give_up(message, "permanent", error)
+        elif message.deliveries >= self._max_deliveries:
+            self._give_up(message, "deliveries", error)
+        else:
+            delay = min(self._retry_delay * 2 ** (message.deliveries - 1), self._claim_after)
+            self._retrying[message.id] = time.monotonic() + self._claim_after
+            mine = self._hand_back(message, error, delay)
+            self._tell("retry" if mine else "disowned", message, f"{delay:g} s" if mine else "")
+
+    def within_limit(self, messages: Sequence[Message]) -> list[Message]:
+        """Bury those that were delivered too often (whoever had them did not live to say why); the others."""
+        for message in messages:
+            self._retrying.pop(message.id, None)
+            if message.deliveries > self._max_deliveries:
+                self._give_up(message, "deliveries", None)
+        return [message for message in messages if message.deliveries <= self._max_deliveries]
+
+    def waiting(self) -> set[str]:
+        """Entry IDs of messages that were handed back and are not due again yet, though still pending for us."""
+        now = time.monotonic()
+        for entry in [entry for entry, until in list(self._retrying.items()) if until <= now]:
+            self._retrying.pop(entry, None)
+        return set(self._retrying)
 
     def ack_commands(self, messages: Sequence[Message]) -> list[tuple[Value, ...]]:
         """The commands that acknowledge these messages, to be sent together with others."""
@@ -93,7 +150,7 @@ class Outcome:
                 if isinstance(reply, RedisError):
                     raise reply
 
-    def hand_back(self, message: Message, error: BaseException, delay: float) -> bool:
+    def _hand_back(self, message: Message, error: BaseException, delay: float) -> bool:
         """Leave a failed message pending, to be claimed by anybody after `delay` seconds; False if it is not ours.
 
         Redis has no delayed delivery. But what counts for claiming is the idle time, and XCLAIM can set it: an entry
@@ -105,7 +162,7 @@ class Outcome:
         command = (self._stream, self._failures, self._group, self._consumer, message.id, idle, failure, _REMEMBER)
         return bool(self._link.call("EVAL", _HAND_BACK, 2, *command))
 
-    def bury(self, message: Message, reason: str, error: BaseException | None) -> bool:
+    def _bury(self, message: Message, reason: str, error: BaseException | None) -> bool:
         """Move a message to the dead letters and acknowledge it, in one step; False if it is no longer ours to move."""
         head = {
             "id": message.id,
@@ -120,6 +177,18 @@ class Outcome:
         pairs = [part for name, value in head.items() for part in (name, value)]
         command = (self._group, self._consumer, message.id, failure, *pairs)
         return self._link.call("EVAL", _BURY, 3, *keys, *command) is not None
+
+    def _give_up(self, message: Message, reason: str, error: Exception | None) -> None:
+        try:
+            mine = self._bury(message, reason, error)
+        except ResponseError as refusal:  # out of memory, or more fields than a script can pass on
+            log.error("message %s cannot be buried (%s): it stays pending", message.id, refusal)
+            return
+        self._tell("dead" if mine else "disowned", message, reason)
+
+    def _tell(self, kind: str, message: Message, note: str) -> None:
+        if self._observe is not None:
+            self._observe(kind, (message,), note)
 
     def _failure(self, message: Message, error: BaseException | None) -> str:
         return json.dumps(

@@ -6,34 +6,48 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from typing import Any
 
 from redis.exceptions import RedisError
 
-from streamlab.queue.message import Message
+from streamlab.queue.hands import Handler
+from streamlab.queue.link import Link, Value
+from streamlab.queue.message import Message, Observer
+from streamlab.queue.outcome import Outcome
 
 log = logging.getLogger(__name__)
 
 #: A message whose handler has ended, and the error that ended it.
 Ended = tuple[Message, Exception | None]
 
+_PATIENCE = 5.0  # seconds for Redis to take the last outcomes, at the end
+
 
 class Window:
-    """A bounded number of messages in the hands of as many threads.
+    """A bounded number of messages in the hands of as many threads; the same methods as `Hands`.
 
-    Args:
-        threads: how many messages at once.
-        run: the handler's call for one message; must not raise.
-        settle: given a list of everything that ended since the last time (acknowledgements gather while one is under
-            way); takes out of it what it has written. After a RedisError it is called again with the rest.
+    One more thread acknowledges, over a connection of its own: what ends while one acknowledgement is under way
+    travels with the next.
     """
 
     def __init__(
-        self, threads: int, run: Callable[[Message], Exception | None], settle: Callable[[list[Ended]], None]
+        self,
+        threads: int,
+        link: Link,
+        handler: Handler,
+        outcome: Outcome,
+        *,
+        batch: int,
+        claim_after: float,
+        observe: Observer | None,
     ) -> None:
-        self.held: dict[str, tuple[Message, float]] = {}  # by entry ID: the message and when it came
-        self._run = run
-        self._settle = settle
+        self._link = link
+        self._handler = handler
+        self._outcome = outcome.on(link)
+        self._batch = batch
+        self._claim_after = claim_after
+        self._observe = observe
+        self._in_hand: dict[str, tuple[Message, float]] = {}  # by entry ID: the message and when it came
         self._free = threading.Semaphore(threads)
         self._give_up = float("inf")
         self._todo: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
@@ -45,12 +59,12 @@ class Window:
         for thread in (*self._workers, self._settler):
             thread.start()
 
-    def reserve(self, most: int, timeout: float) -> int:
-        """Places for up to `most` messages; waits up to `timeout` seconds for the first. 0 when all are taken."""
-        if not self._free.acquire(timeout=timeout):
+    def places(self) -> int:
+        """Reserve as many places as are free, up to a batch; waits a moment for the first. 0 when all are taken."""
+        if not self._free.acquire(timeout=0.05):
             return 0
         places = 1
-        while places < most and self._free.acquire(blocking=False):
+        while places < self._batch and self._free.acquire(blocking=False):
             places += 1
         return places
 
@@ -59,24 +73,59 @@ class Window:
         if places:
             self._free.release(places)
 
-    def submit(self, message: Message) -> None:
-        """Start on a message, in a place that was reserved for it."""
-        self.held[message.id] = (message, time.monotonic())
-        self._todo.put(message)
+    def take(self, messages: list[Message], before: float) -> None:
+        """Start on messages, each in a place that was reserved for it."""
+        for message in messages:
+            self._in_hand[message.id] = (message, before)
+            self._todo.put(message)
 
-    def close(self, patience: float = 5.0) -> None:
-        """Finish everything, then end the threads. What Redis does not take for `patience` seconds stays pending."""
+    def ack_commands(self) -> list[tuple[Value, ...]]:
+        """None: acknowledging has its own thread."""
+        return []
+
+    def acked(self, replies: list[Any]) -> None:
+        """Nothing to take note of."""
+
+    def flush(self) -> None:
+        """Nothing to do."""
+
+    def held(self) -> set[str]:
+        """Entry IDs of all messages in hand."""
+        return set(self._in_hand.copy())
+
+    def held_long(self) -> set[str]:
+        """For the heartbeat: what has been in hand for a quarter of `claim_after`."""
+        quarter = time.monotonic() - self._claim_after / 4
+        return {entry for entry, (_, came) in self._in_hand.copy().items() if came < quarter}
+
+    def confirm(self, before: float, lost: set[str]) -> None:
+        """Nothing to take note of: whatever is in hand has been started."""
+
+    def close(self) -> None:
+        """Finish everything, then end the threads. What Redis does not take within 5 s stays pending."""
         for _ in self._workers:
             self._todo.put(None)
         for thread in self._workers:
             thread.join()
-        self._give_up = time.monotonic() + patience
+        self._give_up = time.monotonic() + _PATIENCE
         self._ended.put(None)
         self._settler.join()
+        self._link.close()
 
     def _work(self) -> None:
         while (message := self._todo.get()) is not None:
-            self._ended.put((message, self._run(message)))
+            self._ended.put((message, self._call(message)))
+
+    def _call(self, message: Message) -> Exception | None:
+        if self._observe is not None:
+            self._observe("started", (message,))
+        try:
+            self._handler(message)
+        except Exception as error:
+            return error
+        if self._observe is not None:
+            self._observe("done", (message,))
+        return None
 
     def _settle_all(self) -> None:
         closing = False
@@ -86,7 +135,6 @@ class Window:
                 batch.append(self._ended.get())
             closing = None in batch
             ended = [item for item in batch if item is not None]
-            places = len(ended)
             messages = [message for message, _ in ended]
             while ended:
                 try:
@@ -97,6 +145,18 @@ class Window:
                         break
                     time.sleep(0.1)
             for message in messages:
-                del self.held[message.id]
-            if places:
-                self._free.release(places)
+                del self._in_hand[message.id]
+            self.release(len(messages))
+
+    def _settle(self, ended: list[Ended]) -> None:
+        """Write outcomes, and take out of the list what was written."""
+        done = [message for message, error in ended if error is None]
+        self._outcome.ack(done)
+        if done and self._observe is not None:
+            self._observe("acked", done)
+        ended[:] = [item for item in ended if item[1] is not None]
+        while ended:
+            message, error = ended[-1]
+            assert error is not None
+            self._outcome.failed(message, error)
+            ended.pop()

@@ -10,28 +10,24 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from redis import Redis
 from redis.exceptions import AuthenticationError, AuthorizationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from streamlab.queue.errors import PermanentError
 from streamlab.queue.group import create_group, forget_idle_consumers, leave_group
-from streamlab.queue.heartbeat import Heartbeat, renew
+from streamlab.queue.hands import Handler, Hands
+from streamlab.queue.heartbeat import Heartbeat
 from streamlab.queue.link import Link
 from streamlab.queue.message import Message, Observer
 from streamlab.queue.outcome import Outcome
 from streamlab.queue.recovery import Recovery
-from streamlab.queue.window import Ended, Window
+from streamlab.queue.window import Window
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[Message], object]
-
-_AHEAD = 0.02  # seconds of work that may be read ahead: what a slow worker holds, no other can do
-_ACK_WITHIN = 0.005  # seconds that an acknowledgement may wait for others
 _HOUSEKEEPING = 60.0  # seconds between two looks for consumers that nobody is any more
 
 
@@ -101,30 +97,27 @@ class Worker:
         self._handler = handler
         self._batch = batch
         self._claim_after = claim_after
-        self._max_deliveries = max_deliveries
-        self._retry_delay = retry_delay
         self._threads = threads
         self._start = start
         self._observe = observe
 
         self._client = client
         self._link = Link(client, timeout=timeout, block=1.0)
-        names = (self.stream, self.group, self.consumer)
-        self._outcome = Outcome(self._link, *names, claim_after)
-        self._recovery = Recovery(self._link, *names, claim_after)
+        self._names = (self.stream, self.group, self.consumer)
+        self._outcome = Outcome(
+            self._link,
+            *self._names,
+            claim_after=claim_after,
+            max_deliveries=max_deliveries,
+            retry_delay=retry_delay,
+            observe=observe,
+        )
+        self._recovery = Recovery(self._link, *self._names, claim_after)
+        self._hands: Hands | Window  # made by `run`
         self._stopping = threading.Event()
-        self._count = 1  # messages to read next
-        self._acks: list[Message] = []  # done, and XACK not answered yet
-        self._hands: Sequence[Message] = ()  # what was read and is being worked through
-        self._lost: set[str] = set()  # of what is in hand: known to be another consumer's by now
-        self._retrying: dict[str, float] = {}  # handed back, and until when (monotonic) to leave it alone
-        self._confirmed = 0.0  # when the messages in hand were last known to be ours, monotonic
         self._resume = True  # our own pending entries may hold something that we never saw
         self._away = ""  # why Redis did not serve us, until it does again
         self._housekeeping = time.monotonic() + _HOUSEKEEPING
-        self._window: Window | None = None
-
-    # ------------------------------------------------------------------------------------------------ running
 
     def run(self) -> None:
         """Work until `stop`, SIGTERM or SIGINT; then finish what is in hand, and leave the group if nothing is pending.
@@ -137,14 +130,12 @@ class Worker:
             ResponseError: the key holds something else than a stream, or a permission is missing.
         """
         pause = 0.0
+        hands = self._hands = self._make_hands()
         heartbeat = Heartbeat(
-            self._client, self.stream, self.group, self.consumer,
-            every=self._claim_after / 4, held=self._held_long, confirmed=self._confirm,
-        )  # fmt: skip
+            self._client, *self._names, every=self._claim_after / 4, held=hands.held_long, confirmed=hands.confirm
+        )
         with self._signals():
             heartbeat.start()
-            if self._threads > 1:
-                self._window = Window(self._threads, self._call, self._settler())
             try:
                 while not self._stopping.is_set():
                     try:
@@ -157,8 +148,7 @@ class Worker:
                         self._mend(error)
                         self._stopping.wait(pause)
             finally:
-                if self._window is not None:
-                    self._window.close()
+                hands.close()
                 self._leave()
                 heartbeat.stop()
                 self._link.close()
@@ -166,6 +156,12 @@ class Worker:
     def stop(self) -> None:
         """Ask `run` to end soon; from any thread or signal handler."""
         self._stopping.set()
+
+    def _make_hands(self) -> Hands | Window:
+        settings: Any = {"batch": self._batch, "claim_after": self._claim_after, "observe": self._observe}
+        if self._threads == 1:
+            return Hands(self._link, self._names, self._handler, self._outcome, **settings)
+        return Window(self._threads, Link(self._client), self._handler, self._outcome, **settings)
 
     def _turn(self) -> None:
         """One round: what is left behind if it is time to look, then what is new. So neither starves the other."""
@@ -177,7 +173,7 @@ class Worker:
             forget_idle_consumers(self._link, self.stream, self.group, max(10 * self._claim_after, 600.0))
 
     def _read_new(self) -> None:
-        places = self._places()
+        places = self._hands.places()
         if not places:
             return
         used = 0
@@ -185,38 +181,35 @@ class Worker:
             # BLOCK 0 would be for ever: when the next sweep is due at once, do not block at all.
             wait = int(1000 * min(self._recovery.wait, 1.0))
             block = ("BLOCK", wait) if wait > 0 else ()
-            acks = self._acks
-            commands = self._outcome.ack_commands(acks)
+            commands = self._hands.ack_commands()
             before = time.monotonic()
             self._link.send(
                 *commands,
                 ("XREADGROUP", "GROUP", self.group, self.consumer, "COUNT", places, *block,
                  "STREAMS", self.stream, ">"),
             )  # fmt: skip
-            self._acked([self._link.receive() for _ in commands])
+            self._hands.acked([self._link.receive() for _ in commands])
             rows = _rows(self._link.receive())
             messages = [Message(entry, items) for entry, items in rows]
             used = len(messages)
         finally:
-            if self._window is not None:
-                self._window.release(places - used)
-        self._process("read", messages, before)
+            self._hands.release(places - used)
+        self._take("read", messages, before)
 
     def _recover(self) -> None:
-        places = self._places()
+        places = self._hands.places()
         if not places:
             return
         messages: list[Message] = []
         try:
             before = time.monotonic()
-            found = self._recovery.step(places, self._held())
+            found = self._recovery.step(places, self._hands.held())
             messages = found.messages
         finally:
-            if self._window is not None:
-                self._window.release(places - len(messages))
+            self._hands.release(places - len(messages))
         if found.deleted:
             self._deleted(found.deleted)
-        self._process("claimed", messages, before)
+        self._take("claimed", messages, before)
 
     def _take_up(self) -> None:
         """The group, and this consumer's own pending entries: after a start, and after every broken connection.
@@ -226,10 +219,10 @@ class Worker:
         """
         if create_group(self._link, self.stream, self.group, start=self._start):
             log.info("made group %r on stream %r", self.group, self.stream)
-        self._flush()
+        self._hands.flush()
         after = "0-0"
         while not self._stopping.is_set():
-            places = self._places()
+            places = self._hands.places()
             if not places:
                 continue
             messages: list[Message] = []
@@ -243,19 +236,18 @@ class Worker:
                 if not rows:
                     break
                 after = rows[-1][0].decode()
-                held = self._held()
-                waiting = {entry for entry, until in self._retrying.items() if until > time.monotonic()}
-                self._retrying = {entry: self._retrying[entry] for entry in waiting}
+                held = self._hands.held()
                 deleted = [entry.decode() for entry, items in rows if items is None]
                 if deleted:
                     self._link.call("XACK", self.stream, self.group, *deleted)
                     self._deleted(deleted)
-                rows = [row for row in rows if row[1] is not None and row[0].decode() not in held | waiting]
+                rows = [
+                    row for row in rows if row[1] is not None and row[0].decode() not in held | self._outcome.waiting()
+                ]
                 messages = self._recovery.counted(rows, held) if rows else []
             finally:
-                if self._window is not None:
-                    self._window.release(places - len(messages))
-            self._process("own", messages, before)
+                self._hands.release(places - len(messages))
+            self._take("own", messages, before)
         self._resume = False
         if self._away:
             log.warning("Redis is back (it was away: %s)", self._away)
@@ -263,177 +255,21 @@ class Worker:
                 self._observe("reconnected", (), self._away)
             self._away = ""
 
-    # ------------------------------------------------------------------------------------------- one message
-
-    def _process(self, kind: str, messages: list[Message], before: float) -> None:
-        """Work on messages that were asked for at the monotonic time `before`."""
-        if not messages:
-            return
-        if self._observe is not None:
+    def _take(self, kind: str, messages: list[Message], before: float) -> None:
+        """Hand over what was read, each message in a place of its own."""
+        if messages and self._observe is not None:
             self._observe(kind, messages)
-        if kind != "read":
-            messages = self._within_limit(messages)
-        if self._window is not None:
-            for message in messages:
-                self._window.submit(message)
-            return
-        self._confirmed = before
-        self._lost = set()
-        self._hands = messages
-        started = time.monotonic()
+        kept: list[Message] = []
         try:
-            self._work_through(messages)
+            kept = messages if kind == "read" else self._outcome.within_limit(messages)
         finally:
-            self._hands = ()
-        if messages:
-            each = (time.monotonic() - started) / len(messages)
-            self._count = max(1, min(self._batch, 2 * self._count, int(_AHEAD / each) if each else self._batch))
-
-    def _work_through(self, messages: list[Message]) -> None:
-        """The loop that everything else is there for; a microsecond here is a microsecond a message."""
-        monotonic, handler, observe = time.monotonic, self._handler, self._observe
-        doubtful = self._claim_after / 2
-        acks = self._acks
-        flushed = monotonic()
-        for index, message in enumerate(messages):
-            now = monotonic()
-            if now - flushed > _ACK_WITHIN:
-                self._flush()
-                acks = self._acks
-                flushed = now
-            if now - self._confirmed > doubtful:
-                # We stood still, or a handler took long and no sign of life got through: look before going on.
-                self._look_again(messages[index:])
-            if self._lost and message.id in self._lost:
-                self._tell("disowned", message, "before it was started")
-                continue
-            if observe is not None:
-                observe("started", (message,))
-            try:
-                handler(message)
-            except Exception as error:
-                self._failed(message, error, self._outcome)
-            else:
-                if observe is not None:
-                    observe("done", (message,))
-                acks.append(message)
-
-    def _look_again(self, messages: Sequence[Message]) -> None:
-        """Find out which of these messages another consumer holds by now; the others are ours for another while."""
-        before = time.monotonic()
-        self._confirm(before, renew(self._link, self.stream, self.group, self.consumer, [m.id for m in messages]))
-
-    def _call(self, message: Message) -> Exception | None:
-        """The handler, in one of the window's threads."""
-        if self._observe is not None:
-            self._observe("started", (message,))
-        try:
-            self._handler(message)
-        except Exception as error:
-            return error
-        if self._observe is not None:
-            self._observe("done", (message,))
-        return None
-
-    def _failed(self, message: Message, error: Exception, outcome: Outcome) -> None:
-        if self._observe is not None:
-            self._observe("failed", (message,), f"{type(error).__name__}: {error}"[:500])
-        if isinstance(error, PermanentError):
-            self._bury(message, "permanent", error, outcome)
-        elif message.deliveries >= self._max_deliveries:
-            self._bury(message, "deliveries", error, outcome)
-        else:
-            delay = min(self._retry_delay * 2 ** (message.deliveries - 1), self._claim_after)
-            self._retrying[message.id] = time.monotonic() + self._claim_after
-            mine = outcome.hand_back(message, error, delay)
-            self._tell("retry" if mine else "disowned", message, f"{delay:g} s" if mine else "")
-
-    def _within_limit(self, messages: list[Message]) -> list[Message]:
-        """Without those that were delivered too often: whoever had them did not live to say why."""
-        for message in messages:
-            self._retrying.pop(message.id, None)
-            if message.deliveries > self._max_deliveries:
-                self._bury(message, "deliveries", None, self._outcome)
-        return [message for message in messages if message.deliveries <= self._max_deliveries]
-
-    def _bury(self, message: Message, reason: str, error: Exception | None, outcome: Outcome) -> None:
-        try:
-            mine = outcome.bury(message, reason, error)
-        except ResponseError as refusal:  # out of memory, or more fields than a script can pass on
-            log.error("message %s cannot be buried (%s): it stays pending", message.id, refusal)
-            return
-        self._tell("dead" if mine else "disowned", message, reason)
-
-    def _tell(self, kind: str, message: Message, note: str) -> None:
-        if self._observe is not None:
-            self._observe(kind, (message,), note)
+            self._hands.release(len(messages) - len(kept))
+        self._hands.take(kept, before)
 
     def _deleted(self, ids: Sequence[str]) -> None:
         log.warning("%d pending entries were deleted from stream %r, the first is %s", len(ids), self.stream, ids[0])
         if self._observe is not None:
             self._observe("deleted", [Message(entry.encode(), []) for entry in ids])
-
-    # ----------------------------------------------------------------------------------- acknowledgements
-
-    def _flush(self) -> None:
-        """Acknowledge what is done, now."""
-        commands = self._outcome.ack_commands(self._acks)
-        if commands:
-            self._link.send(*commands)
-            self._acked([self._link.receive() for _ in commands])
-
-    def _acked(self, replies: list[Any]) -> None:
-        for reply in replies:
-            if isinstance(reply, RedisError):
-                raise reply
-        if replies:
-            acks, self._acks = self._acks, []
-            if self._observe is not None:
-                self._observe("acked", acks)
-
-    def _settler(self) -> Callable[[list[Ended]], None]:
-        """What the window calls, in its own thread and with its own connection."""
-        outcome = Outcome(Link(self._client), self.stream, self.group, self.consumer, self._claim_after)
-
-        def settle(ended: list[Ended]) -> None:
-            done = [message for message, error in ended if error is None]
-            outcome.ack(done)
-            if done and self._observe is not None:
-                self._observe("acked", done)
-            ended[:] = [item for item in ended if item[1] is not None]
-            while ended:
-                message, error = ended[-1]
-                assert error is not None
-                self._failed(message, error, outcome)
-                ended.pop()
-
-        return settle
-
-    # --------------------------------------------------------------------------------------- what we hold
-
-    def _places(self) -> int:
-        """How many messages may be read now; in the window, places that are reserved by this call."""
-        if self._window is None:
-            return self._count
-        return self._window.reserve(self._batch, timeout=0.05)
-
-    def _held(self) -> set[str]:
-        if self._window is not None:
-            return set(self._window.held)
-        return {m.id for m in self._hands} | {m.id for m in self._acks}
-
-    def _held_long(self) -> set[str]:
-        """For the heartbeat: what has been in hand for a quarter of `claim_after`."""
-        since = time.monotonic() - self._claim_after / 4
-        if self._window is not None:
-            return {entry for entry, (_, came) in self._window.held.copy().items() if came < since}
-        return {m.id for m in self._hands} if self._confirmed < since else set()
-
-    def _confirm(self, before: float, lost: set[str]) -> None:
-        self._lost |= lost
-        self._confirmed = before
-
-    # ------------------------------------------------------------------------------------------- mishaps
 
     def _mend(self, error: RedisError) -> None:
         """Decide what an error of Redis means: raise it, or prepare the next try."""
@@ -453,7 +289,7 @@ class Worker:
 
     def _leave(self) -> None:
         try:
-            self._flush()
+            self._hands.flush()
             leave_group(self._link, self.stream, self.group, self.consumer)
         except RedisError as error:
             log.warning("could not say goodbye (%s): what is pending will be claimed after its idle time", error)

@@ -206,6 +206,19 @@ def test_a_message_that_kills_its_workers_is_buried_without_being_run(client, st
     assert (letter.reason, letter.error, letter.message.deliveries) == ("deliveries", "", 5)
 
 
+def test_threads_that_bury_without_running_keep_their_places(client, stream, group):
+    """Twelve messages that killed their workers, two threads: each buried one gives its place back."""
+    add(client, stream, 12)
+    entries = strand(client, stream, 12)
+    client.xclaim(stream, GROUP, "dead again", 0, entries)
+    letters, notes = DeadLetters(client, stream, GROUP), Notes()
+    with running(Worker(client, stream, GROUP, print, claim_after=0.1, max_deliveries=2, threads=2, observe=notes)):
+        wait_until("all are buried", lambda: len(letters) == 12)
+        (late,) = add(client, stream, 1)
+        wait_until("there is still a place for the next", lambda: notes.ids("acked") == [late])
+    letters.close()
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_long_job_stays_its_workers_own(client, stream, threads):
     add(client, stream, 1)
@@ -245,7 +258,7 @@ def test_a_zombie_does_not_start_what_it_has_lost(client, stream):
         if len(handled) == 16:  # the batch has grown by then
             mine = [row["message_id"] for row in client.xpending_range(stream, GROUP, "-", "+", 50, "zombie")]
             client.xclaim(stream, GROUP, "other", 0, mine)
-            worker._confirmed -= 1000  # as if it had been stopped for long
+            worker._hands._confirmed -= 1000  # as if it had been stopped for long
 
     worker = Worker(client, stream, GROUP, handler, consumer="zombie", observe=notes)
     with running(worker):
