@@ -60,6 +60,14 @@ KINDS = (
     "fault_off",  # and ends
     "phase",  # the run's next part; the note says which
     "warning",  # something that the reader should know; the note says what
+    "fault_hit",  # a fault inside a worker met a message; the note is JSON: {"index": 0}
+    # the wire: what passed the lab's proxy; the note begins with the name of the process at its other end
+    "wire_added",  # Redis answered an XADD with this entry
+    "wire_delivered",  # Redis answered an XREADGROUP with it, to this consumer
+    "wire_claimed",  # ... an XCLAIM or XAUTOCLAIM
+    "wire_acked",  # ... an XACK that took it out of the PEL
+    "wire_error",  # Redis answered with an error; the note has the command and the error's first word
+    "wire_cut",  # a reply was withheld by a fault; the note has the command
 )
 KIND_NUMBER = {kind: number for number, kind in enumerate(KINDS, start=1)}
 
