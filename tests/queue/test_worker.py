@@ -334,6 +334,21 @@ def test_redis_killed_and_restarted_loses_nothing_that_it_kept(threads, caplog):
     assert len(tries) < 50, "it waits between its tries"
 
 
+def test_a_worker_tells_once_that_redis_was_away(caplog):
+    with ProcessServer() as server:
+        client = server.client()
+        stream = f"{server.prefix}s"
+        notes = Notes()
+        with running(Worker(client, stream, GROUP, lambda m: None, observe=notes)):
+            wait_until("it is at work", lambda: client.exists(stream) and consumers(client, stream))
+            server.kill()
+            wait_until("it has tried in vain", lambda: "trying again" in caplog.text)
+            server.restart("KILL")
+            wait_until("it has told", lambda: notes.ids("reconnected"))
+        assert len(notes.ids("reconnected")) == 1
+        client.close()
+
+
 def test_a_wrong_password_is_not_tried_for_ever(any_server):
     parts = any_server.url.rsplit("@", 1)[1]
     worker = Worker(Redis.from_url(f"redis://:wrong@{parts}"), "s", GROUP, print)
