@@ -16,32 +16,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from streamlab.errors import StreamlabError
-    from streamlab.faults import Kill, Pause
+    from streamlab.faults import Crash, Fail, Kill, Pause, Slow
     from streamlab.history import History
     from streamlab.lab import Experiment, Lab
     from streamlab.learn import exercise, solution
     from streamlab.queue import DeadLetters, Message, OutcomeUnknownError, PermanentError, Producer, Worker
     from streamlab.run import Run
     from streamlab.servers import open_server
-    from streamlab.workloads import Call, ResizeImages, Sleep
+    from streamlab.workloads import Call, Count, ResizeImages, Sleep
 
 _HOMES = {
     "streamlab.errors": ("StreamlabError",),
-    "streamlab.faults": ("Kill", "Pause"),
+    "streamlab.faults": ("Crash", "Fail", "Kill", "Pause", "Slow"),
     "streamlab.history": ("History",),
     "streamlab.lab": ("Experiment", "Lab"),
     "streamlab.learn": ("exercise", "solution"),
     "streamlab.queue": ("DeadLetters", "Message", "OutcomeUnknownError", "PermanentError", "Producer", "Worker"),
     "streamlab.run": ("Run",),
     "streamlab.servers": ("open_server",),
-    "streamlab.workloads": ("Call", "ResizeImages", "Sleep"),
+    "streamlab.workloads": ("Call", "Count", "ResizeImages", "Sleep"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Call",
+    "Count",
+    "Crash",
     "DeadLetters",
     "Experiment",
+    "Fail",
     "History",
     "Kill",
     "Lab",
@@ -53,6 +56,7 @@ __all__ = [
     "ResizeImages",
     "Run",
     "Sleep",
+    "Slow",
     "StreamlabError",
     "Worker",
     "exercise",

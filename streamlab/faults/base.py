@@ -4,14 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from streamlab.errors import UsageError
 
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from streamlab.faults.proxy import Wire
+    from streamlab.servers import Server
+
+Family = Literal["worker", "wire", "redis", "operator"]
+
+#: What a target may be besides a name: one worker that the seed chooses beforehand, all of them, or the owner of the
+#: oldest pending entry at the moment at which the fault strikes.
+ONE, ALL, OLDEST = "one", "all", "oldest"
+
 
 class Stage(Protocol):
-    """What a fault can reach: the workers by name. The lab provides it."""
+    """What a fault can reach. The lab provides it."""
+
+    server: Server
+    #: The lab's own client; what is done to the workers' connections does not touch it.
+    client: Redis
+    stream: str
+    group: str
+    #: The lab's proxy; None where no fault of the plan needs it.
+    wire: Wire | None
+    #: Whether the worker under study is not the project's own, so that nothing inside it takes orders.
+    foreign: bool
 
     def workers(self) -> list[str]:
         """The names of the workers of this run."""
@@ -21,6 +43,9 @@ class Stage(Protocol):
 
     def pending(self, worker: str) -> int:
         """How many entries are pending for the worker, asked of Redis."""
+
+    def oldest(self) -> str:
+        """The owner of the oldest pending entry, asked of Redis; '' where nothing is pending."""
 
     def freeze(self, worker: str) -> None:
         """SIGSTOP the worker's process, and wait until it stands still."""
@@ -32,7 +57,13 @@ class Stage(Protocol):
         """SIGKILL the worker's process and wait for its end."""
 
     def spawn(self, worker: str) -> None:
-        """Start the worker's next incarnation, under the same name."""
+        """Start the worker's next incarnation, under the same name; the orders that it had still hold."""
+
+    def twin(self, worker: str) -> str:
+        """Start one more process with this worker's consumer name; the name of the process."""
+
+    def order(self, worker: str, index: int, order: Mapping[str, Any] | None) -> None:
+        """Tell the worker's process what to do to its messages on behalf of fault `index`; None takes it back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +75,13 @@ class Fault:
     """
 
     kind: ClassVar[str]
+    family: ClassVar[Family]
+    #: Whether every connection of the run must go through the lab's proxy.
+    needs_wire: ClassVar[bool] = False
+
     at: float
+    #: Its number in the plan, which sets it.
+    index: int = field(default=-1, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.at < float("inf"):
@@ -58,20 +95,54 @@ class Fault:
         return True
 
     def start(self, stage: Stage) -> dict[str, Any]:
-        """Do it. Returns what is worth knowing about it, for the history."""
+        """Do it. Returns what is worth knowing about it, for the history: `held` or `hit` count what it met."""
         raise NotImplementedError
 
     def ends_after(self) -> float | None:
-        """Seconds from start to stop; None for what is not undone."""
-        return None
+        """Seconds from start to stop; 0 for what is over at once, None for what is never undone."""
+        return 0.0
 
-    def stop(self, stage: Stage) -> None:
-        """Undo it."""
+    def stop(self, stage: Stage) -> dict[str, Any]:
+        """Undo it. Returns what is known only now."""
+        return {}
+
+    def said(self, facts: Mapping[str, Any]) -> str:
+        """What has just been done, in one line for whoever watches."""
+        target = facts.get("target") or ""
+        return f"{self.kind} {target}".strip() + _lasting(self.ends_after())
 
     def table(self) -> dict[str, Any]:
         """The fault as plain data; `from_table` reads it again."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.init}
         return {"kind": self.kind} | {name: value for name, value in values.items() if value is not None}
+
+
+def check_target(fault: Fault, stage: Stage, *others: str) -> None:
+    """Refuse a target that names nobody; `others` are names that are good for this fault besides the workers'."""
+    target: str = getattr(fault, "target", "")
+    names = [*stage.workers(), *others]
+    if target not in {ONE, ALL, OLDEST, *names}:
+        raise UsageError(
+            f"fault {fault.kind!r}: no worker is called {target!r}; there are: {', '.join(names)}, "
+            f"and {ONE}, {ALL}, {OLDEST}"
+        )
+
+
+def targets(target: str, stage: Stage) -> list[str]:
+    """The workers that a target means, once `one` and `oldest` have been settled."""
+    return stage.workers() if target == ALL else [target]
+
+
+def positive(fault: Fault, *names: str) -> None:
+    """Refuse values that are not numbers above 0."""
+    for name in names:
+        value = getattr(fault, name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+            raise UsageError(f"fault {fault.kind!r}: {name}={value!r} must be a number above 0")
+
+
+def _lasting(seconds: float | None) -> str:
+    return f" for {seconds:g} s" if seconds else ""
 
 
 def from_table(table: Mapping[str, Any], kinds: Mapping[str, type[Fault]]) -> Fault:
@@ -80,13 +151,18 @@ def from_table(table: Mapping[str, Any], kinds: Mapping[str, type[Fault]]) -> Fa
     kind = values.pop("kind", None)
     if kind not in kinds:
         raise UsageError(f"fault of unknown kind {kind!r}; there are: {', '.join(sorted(kinds))}")
-    known = {field.name: field for field in dataclasses.fields(kinds[kind])}
+    known = {field.name: field for field in dataclasses.fields(kinds[kind]) if field.init}
     for name, value in values.items():
         if name not in known:
             raise UsageError(f"fault {kind!r}: unknown key {name!r}; there are: {', '.join(known)}")
-        wants_text = str(known[name].type).startswith("str")
-        if isinstance(value, str) is not wants_text or isinstance(value, (bool, dict, list)):
-            expected = "text" if wants_text else "a number"
+        declared = str(known[name].type)
+        if declared.startswith("bool"):
+            fits, expected = isinstance(value, bool), "true or false"
+        elif declared.startswith(("str", "Literal")):
+            fits, expected = isinstance(value, str), "text"
+        else:
+            fits, expected = isinstance(value, (int, float)) and not isinstance(value, bool), "a number"
+        if not fits:
             raise UsageError(f"fault {kind!r}: {name} = {value!r}, expected {expected}")
     try:
         return kinds[kind](**values)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
+import random
+import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
-from streamlab.faults.base import Fault, Stage
+from redis.exceptions import RedisError
+
+from streamlab.errors import StreamlabError
+from streamlab.faults.base import OLDEST, ONE, Fault, Stage
 
 _PATIENCE = 2.0  # seconds that a fault may wait for a moment at which it would hit something
 
@@ -14,43 +21,71 @@ _PATIENCE = 2.0  # seconds that a fault may wait for a moment at which it would 
 class Writer(Protocol):
     """Where a plan writes down what it did: a journal."""
 
-    def write(self, kind: str, *, note: str = "") -> None:
+    def write(self, kind: str, *, note: str = "", time_ns: int | None = None) -> None:
         """Append an event of this kind."""
 
 
 class Plan:
-    """Carries out faults at their times. Call `step` often; it never waits.
+    """Carries out faults at their times. Call `step` often; it waits for nothing but for Redis's own restart.
 
     Each start and stop is written down as an event `fault_on` or `fault_off`, its note a JSON object with the fault's
-    number in the plan (`index`), its kind (`fault`) and what the fault itself reports.
+    number in the plan (`index`), its kind (`fault`), its `family`, and what the fault itself reports. A fault that
+    could not be carried out is a `warning`, and the checker misses it.
+
+    Args:
+        faults: what is planned.
+        stage: what they reach.
+        journal: where it is written down.
+        seed: settles beforehand whom a fault means by `one`.
+
+    Raises UsageError or UnsupportedError for a fault that cannot be done here.
     """
 
-    def __init__(self, faults: Sequence[Fault], stage: Stage, journal: Writer) -> None:
+    def __init__(self, faults: Sequence[Fault], stage: Stage, journal: Writer, seed: int = 1) -> None:
         self._stage = stage
         self._journal = journal
-        self._waiting = sorted(enumerate(faults), key=lambda item: item[1].at)
-        self._running: list[tuple[float, int, Fault]] = []
+        self._seed = seed
+        self._count = 0
+        self._waiting: list[Fault] = []
+        self._running: list[tuple[float, Fault]] = []
         for fault in faults:
-            fault.check(stage)
+            self.add(fault)
 
     @property
     def finished(self) -> bool:
         """Whether there is nothing left to start or to stop."""
         return not self._waiting and not self._running
 
-    def step(self, now: float) -> list[tuple[Fault, dict[str, object]]]:
+    @property
+    def running(self) -> list[Fault]:
+        """What goes on at this moment, the latest last."""
+        return [fault for _, fault in self._running]
+
+    def add(self, fault: Fault) -> None:
+        """Plan one more."""
+        fault.check(self._stage)
+        mine = copy.copy(fault)
+        if getattr(fault, "target", "") == ONE:
+            chance = random.Random(f"fault {self._count} {self._seed}")
+            mine = dataclasses.replace(mine, target=chance.choice(self._stage.workers()))  # type: ignore[call-arg]
+        object.__setattr__(mine, "index", self._count)
+        self._count += 1
+        self._waiting.append(mine)
+        self._waiting.sort(key=lambda fault: fault.at)
+
+    def step(self, now: float) -> list[tuple[Fault, dict[str, Any]]]:
         """Do what is due at `now`, in seconds since the first job was due; what started, with its facts."""
         started = []
-        for index, fault in list(self._waiting):
-            if now < fault.at or (not fault.ready(self._stage) and now < fault.at + _PATIENCE):
+        for planned in list(self._waiting):
+            if now < planned.at:
+                break
+            fault = self._aimed(planned, now)
+            if fault is None:
                 continue
-            self._waiting.remove((index, fault))
-            facts = fault.start(self._stage)
-            self._write("fault_on", index, fault, facts)
-            started.append((fault, facts))
-            lasts = fault.ends_after()
-            if lasts is not None:
-                self._running.append((now + lasts, index, fault))
+            self._waiting.remove(planned)
+            facts = self._start(fault, now)
+            if facts is not None:
+                started.append((fault, facts))
         self._end([item for item in self._running if now >= item[0]])
         return started
 
@@ -59,12 +94,50 @@ class Plan:
         self._waiting.clear()
         self._end(list(self._running))
 
-    def _end(self, items: Sequence[tuple[float, int, Fault]]) -> None:
-        for item in items:
-            _, index, fault = item
-            self._running.remove(item)
-            fault.stop(self._stage)
-            self._write("fault_off", index, fault, {})
+    def _aimed(self, planned: Fault, now: float) -> Fault | None:
+        """The fault with its target settled, if it is to strike now; what cannot be hit in time is struck at anyway."""
+        late = now >= planned.at + _PATIENCE
+        fault = planned
+        try:
+            if getattr(planned, "target", "") == OLDEST:
+                owner = self._stage.oldest()
+                if not owner and not late:
+                    return None
+                fault = dataclasses.replace(planned, target=owner)  # type: ignore[call-arg]
+                object.__setattr__(fault, "index", planned.index)
+            return fault if fault.ready(self._stage) or late else None
+        except RedisError:  # away, because of another fault: nobody can tell now
+            return fault if late else None
 
-    def _write(self, kind: str, index: int, fault: Fault, facts: dict[str, object]) -> None:
-        self._journal.write(kind, note=json.dumps({"index": index, "fault": fault.kind} | facts))
+    def _start(self, fault: Fault, now: float) -> dict[str, Any] | None:
+        began = time.monotonic_ns()
+        try:
+            facts = fault.start(self._stage)
+        except (RedisError, StreamlabError, OSError) as error:
+            self._journal.write("warning", note=f"{fault.kind} could not be done: {error}")
+            return None
+        facts = {"target": getattr(fault, "target", "")} | facts
+        self._write("fault_on", fault, facts, began)
+        lasts = fault.ends_after()
+        if lasts == 0:
+            self._stop(fault)
+        elif lasts is not None:
+            self._running.append((now + lasts, fault))
+        return facts
+
+    def _end(self, items: Sequence[tuple[float, Fault]]) -> None:
+        for item in items:
+            self._running.remove(item)
+            self._stop(item[1])
+
+    def _stop(self, fault: Fault) -> None:
+        facts: dict[str, Any] = {}
+        try:
+            facts = fault.stop(self._stage)
+        except (RedisError, StreamlabError, OSError) as error:
+            self._journal.write("warning", note=f"{fault.kind} could not be undone: {error}")
+        self._write("fault_off", fault, {"target": getattr(fault, "target", "")} | facts)
+
+    def _write(self, kind: str, fault: Fault, facts: dict[str, Any], time_ns: int | None = None) -> None:
+        note = {"index": fault.index, "fault": fault.kind, "family": fault.family} | facts
+        self._journal.write(kind, note=json.dumps(note), time_ns=time_ns)

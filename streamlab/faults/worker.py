@@ -1,21 +1,24 @@
-"""What can be done to a worker's process: it dies without a word, or it stands still and comes back as a zombie."""
+"""What can be done to a worker's process from outside: it dies without a word, or stands still and comes back."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from streamlab.errors import UsageError
-from streamlab.faults.base import Fault, Stage
+from streamlab.faults.base import Family, Fault, Stage, check_target, positive, targets
 
 
 @dataclass(frozen=True)
 class WorkerFault(Fault):
-    """The base of faults that hit one worker while it holds messages; to hit an idle one would show nothing.
+    """The base of faults that hit a worker while it holds messages; to hit an idle one would show nothing.
 
     It strikes at the first moment from `at` on at which `target` has at least `holding` pending entries, and no more
     than 2 s later. The worker is stopped for the look, so that what was seen is still true when the fault strikes.
     """
+
+    family: ClassVar[Family] = "worker"
 
     target: str
     holding: int = field(default=1, kw_only=True)
@@ -27,20 +30,32 @@ class WorkerFault(Fault):
 
     def check(self, stage: Stage) -> None:
         """The target must be one of the workers."""
-        names = stage.workers()
-        if self.target not in names:
-            raise UsageError(f"fault {self.kind!r}: no worker is called {self.target!r}; there are: {', '.join(names)}")
+        check_target(self, stage)
 
     def ready(self, stage: Stage) -> bool:
         """When the target holds enough. It then stands still, and `start` follows."""
-        if not stage.alive(self.target):
-            return False
-        stage.freeze(self.target)
-        stage.pending(self.target)  # behind this answer, an XACK that was on its way has arrived
-        if stage.pending(self.target) >= self.holding:
-            return True
-        stage.thaw(self.target)
-        return False
+        names = self._alive(stage)
+        held = 0
+        try:
+            for name in names:
+                stage.freeze(name)
+                stage.pending(name)  # behind this answer, an XACK that was on its way has arrived
+                held += stage.pending(name)
+        finally:
+            if held < self.holding:
+                for name in names:
+                    stage.thaw(name)
+        return held >= self.holding
+
+    def said(self, facts: Mapping[str, Any]) -> str:
+        """What was done to whom, and what it held."""
+        return f"{self._did(facts['target'] or 'nobody')} while it held {facts['held']} message(s)"
+
+    def _alive(self, stage: Stage) -> list[str]:
+        return [name for name in targets(self.target, stage) if name and stage.alive(name)]
+
+    def _did(self, target: str) -> str:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -48,7 +63,7 @@ class Kill(WorkerFault):
     """SIGKILL a worker while it holds messages, as the kernel does when memory runs out.
 
     Args:
-        target: the worker's name, "worker-1" and so on.
+        target: the worker's name, "worker-1" and so on, or "one", "all", "oldest".
         at: seconds after the first job is due, at the earliest; see `WorkerFault`.
         restart_after: seconds until a new process takes the worker's name; None: it stays dead.
         holding: how many pending entries it must have.
@@ -64,18 +79,28 @@ class Kill(WorkerFault):
 
     def start(self, stage: Stage) -> dict[str, Any]:
         """Kill it, then count what it held: nothing can change that any more but a claim."""
-        alive = stage.alive(self.target)
-        if alive:
-            stage.kill(self.target)
-        return {"target": self.target, "held": stage.pending(self.target) if alive else 0}
+        names = self._alive(stage)
+        for name in names:
+            stage.kill(name)
+        return {"target": self.target, "held": sum(stage.pending(name) for name in names)}
 
     def ends_after(self) -> float | None:
         """When the worker is restarted."""
-        return self.restart_after
+        return self.restart_after if self.restart_after != 0 else 1e-9
 
-    def stop(self, stage: Stage) -> None:
+    def stop(self, stage: Stage) -> dict[str, Any]:
         """Restart it."""
-        stage.spawn(self.target)
+        for name in targets(self.target, stage):
+            if name and not stage.alive(name):
+                stage.spawn(name)
+        return {}
+
+    def said(self, facts: Mapping[str, Any]) -> str:
+        """Killed, and what follows from it."""
+        return f"{super().said(facts)}: they stay pending, until somebody claims them"
+
+    def _did(self, target: str) -> str:
+        return f"killed {target} (SIGKILL)"
 
 
 @dataclass(frozen=True)
@@ -86,7 +111,7 @@ class Pause(WorkerFault):
     happened.
 
     Args:
-        target: the worker's name, "worker-1" and so on.
+        target: the worker's name, "worker-1" and so on, or "one", "all", "oldest".
         at: seconds after the first job is due, at the earliest; see `WorkerFault`.
         seconds: how long it stands still.
         holding: how many pending entries it must have.
@@ -97,21 +122,28 @@ class Pause(WorkerFault):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.seconds < float("inf"):
-            raise UsageError(f"fault 'pause': seconds={self.seconds} must be more than 0")
+        positive(self, "seconds")
 
     def start(self, stage: Stage) -> dict[str, Any]:
         """Stop it."""
-        alive = stage.alive(self.target)
-        if alive:
-            stage.freeze(self.target)
-        return {"target": self.target, "held": stage.pending(self.target) if alive else 0}
+        names = self._alive(stage)
+        for name in names:
+            stage.freeze(name)
+        return {"target": self.target, "held": sum(stage.pending(name) for name in names)}
 
     def ends_after(self) -> float | None:
         """When it goes on."""
         return self.seconds
 
-    def stop(self, stage: Stage) -> None:
+    def stop(self, stage: Stage) -> dict[str, Any]:
         """Let it go on."""
-        if stage.alive(self.target):
-            stage.thaw(self.target)
+        for name in self._alive(stage):
+            stage.thaw(name)
+        return {}
+
+    def said(self, facts: Mapping[str, Any]) -> str:
+        """Stopped, and what follows from it."""
+        return f"{super().said(facts)}: it will not know that it was away"
+
+    def _did(self, target: str) -> str:
+        return f"stopped {target} (SIGSTOP) for {self.seconds:g} s"

@@ -1,12 +1,13 @@
 """What runs in a process of its own: a worker, or the producer.
 
 The parent starts `python -m streamlab.lab.child` and writes what to do, pickled, to its standard input: a command line
-would show the password to everybody on the machine. The pipe stays open. When it closes, the parent is gone, and so
-is the child a moment later: no crash of the lab leaves a worker behind.
+would show the password to everybody on the machine. The pipe stays open for further orders. When it closes, the parent
+is gone, and so is the child a moment later: no crash of the lab leaves a worker behind.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import struct
@@ -19,7 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from redis import Redis
+from redis.exceptions import RedisError, ResponseError
 
+from streamlab.errors import UsageError
+from streamlab.lab.mischief import Mischief
 from streamlab.observe.journal import Journal
 from streamlab.queue import Message, NotSentError, OutcomeUnknownError, Producer, RefusedError, Worker
 
@@ -35,11 +39,11 @@ class Task:
     """What every child is told.
 
     Attributes:
-        url: where Redis is, with its password.
+        url: where Redis is, with its password; the lab's proxy, where there is one.
         stream: key of the stream.
         group: the consumer group.
         folder: the run's folder.
-        name: of the process; a worker's consumer is called the same.
+        name: of the process.
         incarnation: 1 for the first process of that name.
         workload: what the jobs are.
     """
@@ -60,43 +64,109 @@ class Task:
         """Do it."""
         raise NotImplementedError
 
+    def client(self, **options: Any) -> Redis:
+        """Return redis-py's client as it comes out of the box, under the process's name."""
+        return Redis.from_url(self.url, client_name=self.name, **options)
+
 
 @dataclass
 class Work(Task):
-    """Be a worker until SIGTERM. `settings` are the keyword arguments of `Worker`."""
+    """Be a worker until SIGTERM.
 
+    Attributes:
+        consumer: its name in the group.
+        orders: the faults inside it that are going on already, by number.
+        settings: the keyword arguments of `Worker`.
+        work: somebody else's worker instead, a function or "module:function"; see `Experiment.worker`.
+    """
+
+    consumer: str = ""
+    orders: dict[int, dict[str, Any]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    work: str | Callable[..., object] = ""
 
     def run(self, orders: BinaryIO) -> None:
         """Work."""
         with self.journal() as journal:
-            handler: Callable[[Message], object] = self.workload.handler(self.folder)
-            worker = Worker(
-                Redis.from_url(self.url),
+            mischief = Mischief(journal, self.orders)
+            handler = mischief.around(self.workload.handler(self.folder))
+            _live_with_parent(orders, lambda order: mischief.take(*order))
+            if self.work:
+                work = imported(self.work)
+                client = self.client(decode_responses=True)
+                work(client, self.stream, self.group, self.consumer, _handle(handler, mischief.observe))
+                return
+            Worker(
+                self.client(),
                 self.stream,
                 self.group,
                 handler,
-                consumer=self.name,
-                observe=journal.observe,
+                consumer=self.consumer,
+                observe=mischief.observe,
                 **self.settings,
-            )
-            _live_with_parent(orders)
-            worker.run()
+            ).run()
+
+
+def _handle(
+    handler: Callable[[Message], object], observe: Callable[[str, Sequence[Message]], None]
+) -> Callable[[str | bytes, Any], None]:
+    """What somebody else's worker calls for each message: the handler, and what the lab must know of it."""
+
+    def handle(entry: str | bytes, fields: Any) -> None:
+        """Do the work of one message: its entry ID and its fields, as redis-py gave them."""
+        key = entry.encode() if isinstance(entry, str) else entry
+        raw = [item.encode() if isinstance(item, str) else item for pair in fields.items() for item in pair]
+        message = Message(key, raw, deliveries=0)  # only the server knows, and nobody asked it
+        observe("started", (message,))
+        try:
+            handler(message)
+        except BaseException:
+            observe("failed", (message,))
+            raise
+        observe("done", (message,))
+
+    return handle
+
+
+def imported(what: str | Callable[..., object]) -> Callable[..., object]:
+    """A function, or what "module:function" names. Raises UsageError where there is no such thing."""
+    if callable(what):
+        return what
+    module, _, name = what.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"{what!r}: expected module:function, importable from here ({error})") from error
+    if not callable(found):
+        raise UsageError(f"{what!r} is not a function")
+    return found  # type: ignore[no-any-return]
 
 
 @dataclass
 class Produce(Task):
-    """Add every job when it is due. The parent says when the clock starts, once all workers are there."""
+    """Add every job when it is due. The parent says when the clock starts, once all workers are there.
+
+    Attributes:
+        schedule: when each job is due, in seconds after the start.
+        keys: so many different values has the field `key`; 0: there is no such field.
+        add: somebody else's way of adding, a function or "module:function"; see `Experiment.producer`.
+    """
 
     schedule: Sequence[float] = ()
+    keys: int = 0
+    add: str | Callable[..., object] = ""
 
     def run(self, orders: BinaryIO) -> None:
         """Produce."""
         with self.journal() as journal:
-            # Short of patience: what Redis does not take in time is written down as refused, and the next job is due.
-            producer = Producer(Redis.from_url(self.url), self.stream, patience=2.0)
+            if self.add:
+                add = imported(self.add)
+                producer: Any = _Foreign(add, self.client(decode_responses=True), self.stream)
+            else:
+                # Short of patience: what Redis does not take in time is written down as refused, and the next is due.
+                producer = Producer(self.client(), self.stream, patience=2.0)
             start_ns = pickle.loads(_read(orders))
-            _live_with_parent(orders)
+            _live_with_parent(orders, lambda _: None)
             due_ns = [start_ns + int(due * 1e9) for due in self.schedule]
             job = 0
             while job < len(due_ns):
@@ -107,18 +177,47 @@ class Produce(Task):
                 last = job + 1
                 while last < len(due_ns) and last < job + 100 and due_ns[last] <= time.monotonic_ns():
                     last += 1
-                job += _add(producer, journal, self.workload, range(job, last), due_ns)
+                job += self._add(producer, journal, range(job, last), due_ns)
+
+    def fields(self, job: int) -> dict[str, str]:
+        """The message of a job: its number, its key, and what the workload says."""
+        key = {"key": str(job % self.keys)} if self.keys else {}
+        return {"job": str(job)} | key | self.workload.fields(job)
+
+    def _add(self, producer: Producer, journal: Journal, jobs: range, due_ns: Sequence[int]) -> int:
+        """Add some jobs and write down what is known of each; how many need not be tried again."""
+        return _add([self.fields(job) for job in jobs], producer, journal, jobs, due_ns)
 
 
-def _add(producer: Producer, journal: Journal, workload: Workload, jobs: range, due_ns: Sequence[int]) -> int:
-    """Add some jobs and write down what is known of each; how many need not be tried again."""
+class _Foreign:
+    """Somebody else's way of adding, in the shape of a `Producer`: one at a time."""
+
+    def __init__(self, add: Callable[..., object], client: Redis, stream: str) -> None:
+        self._add = add
+        self._client = client
+        self._stream = stream
+
+    def add_many(self, tasks: Sequence[dict[str, str]]) -> list[str]:
+        """Add them. Raises RefusedError or OutcomeUnknownError at the first that fails."""
+        added: list[str] = []
+        for task in tasks:
+            try:
+                added.append(str(self._add(self._client, self._stream, task)))
+            except ResponseError as error:
+                raise RefusedError(str(error), added=added) from error
+            except RedisError as error:
+                raise OutcomeUnknownError(str(error), added=added, unknown=[""]) from error
+        return added
+
+
+def _add(tasks: list[dict[str, str]], producer: Producer, journal: Journal, jobs: range, due_ns: Sequence[int]) -> int:
     for job in jobs:
         journal.write("adding", job=job, due_ns=due_ns[job])
     added: list[str] = []
     unknown: list[str] = []
     refused = ""
     try:
-        added = producer.add_many([{"job": str(job)} | workload.fields(job) for job in jobs])
+        added = producer.add_many(tasks)
     except OutcomeUnknownError as error:
         added, unknown = error.added, error.unknown
     except (NotSentError, RefusedError) as error:
@@ -134,10 +233,12 @@ def _add(producer: Producer, journal: Journal, workload: Workload, jobs: range, 
     return len(added) + len(unknown)
 
 
-def _live_with_parent(orders: BinaryIO) -> None:
+def _live_with_parent(orders: BinaryIO, obey: Callable[[Any], None]) -> None:
+    """Take further orders from now on, and end with the parent."""
+
     def watch() -> None:
-        orders.read()
-        os._exit(_ORPHANED)
+        while True:
+            obey(pickle.loads(_read(orders)))  # ends the process where the pipe ends
 
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
 

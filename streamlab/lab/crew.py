@@ -68,6 +68,10 @@ class Child:
         """Whether its journal is open, which is the last thing before its work."""
         return (self.task.folder / "events" / f"{self.task.name}.{self.task.incarnation}.events").exists()
 
+    def order(self, order: object) -> None:
+        """Tell it something that it obeys while it works."""
+        self.tell(pickle.dumps(order))
+
     def freeze(self) -> None:
         """SIGSTOP, and wait until the process stands still."""
         self.process.send_signal(signal.SIGSTOP)

@@ -7,10 +7,10 @@ import inspect
 import random
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import tomli_w
 
@@ -18,6 +18,7 @@ from streamlab import faults as fault_kinds
 from streamlab.errors import DataError, MissingError, UsageError
 from streamlab.faults import Fault
 from streamlab.faults.base import from_table as fault_from_table
+from streamlab.servers import Persistence
 from streamlab.workloads import Workload
 from streamlab.workloads import from_table as workload_from_table
 from streamlab.workloads import to_table as workload_to_table
@@ -40,6 +41,19 @@ class Experiment:
         seed: of everything that chance decides beforehand. The same seed gives the same jobs at the same due times and
             the same faults; which worker gets which job is up to the scheduler.
         name: for the folder and the pictures.
+        question: what the experiment is to find out, for its reader.
+        guarantee: what the verdict is about: "at-least-once", "at-most-once", "effectively-once", "ordered-per-key" or
+            "bounded-recovery"; `streamlab.check` defines each.
+        recovery_within: seconds that a recovery may take, for "bounded-recovery"; 0: not set.
+        keys: so many different values has the field `key` of the messages (the job's number modulo `keys`); 0: there is
+            no such field.
+        worker: the worker under study, where it is not the project's own: a function, or "module:function", called as
+            `work(client, stream, group, consumer, handle)` in each worker process. It reads, claims and acknowledges
+            with plain redis-py, and calls `handle(entry_id, fields)` to do the work of a message.
+        producer: the same for adding: `add(client, stream, fields)`, which returns the entry's ID.
+        wire: let every connection go through the lab's proxy, which writes down what Redis answered, also where no
+            fault needs it. Somebody else's worker always goes through it.
+        persistence: of the Redis: "none", "rdb", "aof-always", "aof-everysec", "aof-no"; "": whatever it has.
     """
 
     workload: Workload
@@ -53,6 +67,14 @@ class Experiment:
     drain: float = 30.0
     seed: int = 1
     name: str = "experiment"
+    question: str = ""
+    guarantee: str = "at-least-once"
+    recovery_within: float = 0.0
+    keys: int = 0
+    worker: str | Callable[..., object] = ""
+    producer: str | Callable[..., object] = ""
+    wire: bool = False
+    persistence: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "faults", tuple(self.faults))  # so that two equal experiments compare equal
@@ -67,6 +89,21 @@ class Experiment:
                 raise UsageError(f"{name} = {value!r}, expected {'a whole number' if whole else 'a number'}")
             if not least <= value <= most:
                 raise UsageError(f"{name} = {value}, expected {least} to {most}")
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise UsageError(
+                    f"{name} = {getattr(self, name)!r}, expected one of {', '.join(filter(None, allowed))}"
+                )
+        if not isinstance(self.question, str):
+            raise UsageError(f"question = {self.question!r}, expected text")
+        if not isinstance(self.wire, bool):
+            raise UsageError(f"wire = {self.wire!r}, expected true or false")
+        if self.guarantee == "bounded-recovery" and not self.recovery_within:
+            raise UsageError("guarantee = 'bounded-recovery' needs recovery_within, in seconds")
+        for name in ("worker", "producer"):
+            value = getattr(self, name)
+            if not callable(value) and not (isinstance(value, str) and (not value or _FUNCTION.fullmatch(value))):
+                raise UsageError(f"{name} = {value!r}, expected a function or 'module:function'")
         if not isinstance(self.name, str) or not re.fullmatch(r"[\w.-]{1,64}", self.name, re.ASCII):
             raise UsageError(f"name = {self.name!r}, expected 1 to 64 letters, digits, '.', '_' or '-'")
 
@@ -84,19 +121,21 @@ class Experiment:
         return times
 
     def to_toml(self) -> str:
-        """As the text of a TOML file; UsageError if the workload is a function, which no file can hold."""
+        """As the text of a TOML file; UsageError for a function, which no file can hold."""
+        for name in ("worker", "producer"):
+            if callable(getattr(self, name)):
+                raise UsageError(f"{name} is a function, which no file can hold: name it, as in 'module:function'")
         return self._toml(workload_to_table(self.workload))
 
     def record(self) -> str:
         """For the history: like `to_toml`, but of a function it has the source, to be read and not to be run."""
         values = {field.name: getattr(self.workload, field.name) for field in dataclasses.fields(self.workload)}
         if not any(callable(value) for value in values.values()):
-            return self.to_toml()
-        texts = {name: _source(value) if callable(value) else value for name, value in values.items()}
-        return self._toml({"kind": self.workload.name} | texts)
+            return self._toml(workload_to_table(self.workload))
+        return self._toml({"kind": self.workload.name} | _texts(values))
 
     def _toml(self, workload: Mapping[str, Any]) -> str:
-        table = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        table = _texts({field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
         return tomli_w.dumps(table | {"workload": workload, "faults": [fault.table() for fault in self.faults]})
 
     @classmethod
@@ -159,6 +198,10 @@ def _set(table: dict[str, Any], setting: str) -> None:
     place[name] = parsed
 
 
+def _texts(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _source(value) if callable(value) else value for name, value in values.items()}
+
+
 def _source(function: Any) -> str:
     try:
         return inspect.getsource(function)
@@ -166,7 +209,11 @@ def _source(function: Any) -> str:
         return repr(function)
 
 
-_WHOLE = {"workers", "max_deliveries", "batch", "threads", "seed"}
+_FUNCTION = re.compile(r"[\w.]+:\w+")
+#: What is checked, defined in `streamlab.check.guarantees`, which a worker process need not load.
+GUARANTEES = ("at-least-once", "at-most-once", "effectively-once", "ordered-per-key", "bounded-recovery")
+_CHOICES: dict[str, tuple[str, ...]] = {"guarantee": GUARANTEES, "persistence": ("", *get_args(Persistence))}
+_WHOLE = {"workers", "max_deliveries", "batch", "threads", "seed", "keys"}
 _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("workers", 1, 64),
     ("claim_after", 0.05, 3600),
@@ -176,4 +223,6 @@ _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("threads", 1, 256),
     ("drain", 0, 3600),
     ("seed", 0, 2**63 - 1),
+    ("recovery_within", 0, 3600),
+    ("keys", 0, 1_000_000),
 )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import atexit
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 from redis.exceptions import RedisError
 
-from streamlab.errors import ServerError, UsageError
+from streamlab.errors import ServerError, UnsupportedError, UsageError
 from streamlab.lab.experiment import Experiment
 from streamlab.lab.session import Progress, Session
-from streamlab.servers import Server, open_server
+from streamlab.servers import Persistence, Server, open_server
 
 if TYPE_CHECKING:
     from streamlab.run import Run
@@ -66,17 +67,33 @@ class Lab:
             KeyboardInterrupt: after everything was stopped; what was recorded stays in the folder.
         """
         folder = _new_folder(out, experiment.name)
-        try:
-            with Session(self.server, experiment, folder, self._say, progress) as session:
-                session.run()
-        except RedisError as error:
-            raise ServerError(
-                f"{self.server.description} failed in the middle of the run ({error}): what was recorded until then is "
-                f"in {folder}; look whether it still runs"
-            ) from error
+        with self._server_for(experiment) as server:
+            try:
+                with Session(server, experiment, folder, self._say, progress) as session:
+                    session.run()
+            except RedisError as error:
+                raise ServerError(
+                    f"{server.description} failed in the middle of the run ({error}): what was recorded until then is "
+                    f"in {folder}; look whether it still runs"
+                ) from error
         from streamlab.run import Run  # brings pandas, which takes longer to load than most mistakes to find
 
         return Run(folder)
+
+    @contextmanager
+    def _server_for(self, experiment: Experiment) -> Iterator[Server]:
+        """The lab's server; or, for this one run, another of its kind, where the experiment needs other persistence."""
+        wanted = experiment.persistence
+        if not wanted or wanted == self.server.persistence:
+            yield self.server
+        elif self.server.kind == "external":
+            raise UnsupportedError(
+                f"persistence = {wanted!r}: how somebody else's Redis keeps its data is its owner's business: "
+                "leave it out, or use --server process or container"
+            )
+        else:
+            with open_server(self.server.kind, persistence=cast(Persistence, wanted), say=self._say) as server:
+                yield server
 
     def close(self) -> None:
         """Stop the server, if it is the lab's own."""

@@ -68,16 +68,20 @@ class Journal:
     its place in the file by drawing a number, so two never meet, and a place that was drawn but not filled is a hole,
     which readers skip.
 
+    `witness` is who writes it, where that is not the process itself: the proxy does for a worker that keeps no journal.
+
     Raises UsageError where this incarnation's journal is there already: evidence is never overwritten.
     """
 
-    def __init__(self, folder: str | Path, process: str, incarnation: int = 1, stream: str = "") -> None:
+    def __init__(
+        self, folder: str | Path, process: str, incarnation: int = 1, stream: str = "", *, witness: str = ""
+    ) -> None:
         name = process.encode()
         if not name or len(name) > LONGEST_NAME or "/" in process or "\0" in process or process.startswith("."):
             raise UsageError(f"{process!r} cannot name a journal: a process needs a plain name, as in 'worker-1'")
         events = Path(folder) / "events"
         events.mkdir(parents=True, exist_ok=True)
-        self.path = events / f"{process}.{incarnation}.events"
+        self.path = events / ".".join(filter(None, (process, str(incarnation), witness, "events")))
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         except FileExistsError:

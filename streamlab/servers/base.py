@@ -50,6 +50,8 @@ class Server(ABC):
     """
 
     kind: ClassVar[Kind]
+    #: How it keeps its data: what it was asked for; '' where that is its owner's business.
+    persistence: str = ""
     abilities: ClassVar[frozenset[str]] = ABILITIES
 
     def __init__(self) -> None:

@@ -62,6 +62,7 @@ class ContainerServer(Server):
             "dir": "/data",
             "logfile": '""',
         }
+        self.persistence = persistence
         self._config = config_text(ours, persistence, settings).encode()
         with engine() as docker:
             see_to_image(docker, image)

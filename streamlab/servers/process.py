@@ -54,7 +54,7 @@ class ProcessServer(Server):
             raise UsageError(f"there is no port {port}: name one from 1 to 65535, or 0 for a free one")
         self._port_is_given = port != 0
         self._port = port or free_port()
-        self._persistence = persistence
+        self.persistence = persistence
         self._settings = dict(settings or {})
         self._password = secrets.token_urlsafe(24)
         config_text({}, persistence, settings)  # before anything exists that would have to be removed
@@ -144,7 +144,7 @@ class ProcessServer(Server):
             "logfile": f'"{self._log_file}"',
         }
         with os.fdopen(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(config_text(ours, self._persistence, self._settings))
+            file.write(config_text(ours, self.persistence, self._settings))
         # What it complains about before it knows its log goes to the same file.
         with self._log_file.open("ab") as log:
             log_before = log.tell()

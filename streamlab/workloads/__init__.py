@@ -5,11 +5,11 @@ Light to import: Pillow is loaded where pictures are made or resized, not before
     base      the contract of all workloads; a workload as a table of a TOML file
     images    resizing photographs, the job of the tour
     resize    its handler: what a message may ask for, and how a thumbnail gets on disk
-    simple    waiting; calling a function from a notebook's cell
+    simple    waiting; counting; calling a function from a notebook's cell
 """
 
 from streamlab.workloads.base import Handler, Message, Workload, from_table, to_table
 from streamlab.workloads.images import ResizeImages
-from streamlab.workloads.simple import Call, Sleep
+from streamlab.workloads.simple import Call, Count, Sleep
 
-__all__ = ["Call", "Handler", "Message", "ResizeImages", "Sleep", "Workload", "from_table", "to_table"]
+__all__ = ["Call", "Count", "Handler", "Message", "ResizeImages", "Sleep", "Workload", "from_table", "to_table"]

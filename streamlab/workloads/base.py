@@ -80,6 +80,18 @@ class Workload:
         """Return what is done with each message. Called in the worker's process, with the folder of `prepare`."""
         raise NotImplementedError
 
+    @property
+    def idempotent(self) -> bool:
+        """Whether doing a job twice has the effect of doing it once."""
+        return False
+
+    def effects(self, folder: Path) -> dict[int, int] | None:
+        """How often each job's effect exists in the end, by job number: a witness that is not the worker's word.
+
+        None where this workload's effects cannot be counted.
+        """
+        return None
+
 
 _BY_NAME: dict[str, type[Workload]] = {}
 

@@ -105,6 +105,23 @@ class ResizeImages(Workload):
         return resize
 
     @property
+    def idempotent(self) -> bool:
+        """A thumbnail has its name from what was asked for: a second time replaces it by the same."""
+        return True
+
+    def effects(self, folder: Path) -> dict[int, int] | None:
+        """1 for each job whose thumbnail is there."""
+        from streamlab.workloads.resize import THUMBNAILS, thumbnail_name
+
+        found = {}
+        for job in range(self.count):
+            asked = self.fields(job)
+            name = thumbnail_name(asked["image_path"], (int(asked["width"]), int(asked["height"])))
+            if (folder / THUMBNAILS / name).is_file():
+                found[job] = 1
+        return found
+
+    @property
     def _possible(self) -> int:
         """How many different jobs there can be: a photograph, a width, and that width's lowest height and above."""
         lowest: dict[int, int] = {}

@@ -73,7 +73,7 @@ def resize_image(root: Path, image_path: str, size: tuple[int, int], *, max_pixe
         # Reading and decoding apart: an error of the first is the disk's, one of the second the file's.
         picture = _read(root_fd, parts, image_path)
         thumbnail = _thumbnail(picture, size, max_pixels, image_path)
-        name = _name(image_path, size)
+        name = thumbnail_name(image_path, size)
         _write(root_fd, name, thumbnail)
     return root / THUMBNAILS / name
 
@@ -164,7 +164,7 @@ def _opaque(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _name(image_path: str, size: tuple[int, int]) -> str:
+def thumbnail_name(image_path: str, size: tuple[int, int]) -> str:
     """The thumbnail's name: of the picture's own name what is harmless, of the whole path its hash."""
     stem = re.sub("[^A-Za-z0-9_-]", "", image_path.rpartition("/")[2].rpartition(".")[0])[:40]
     path = hashlib.sha256(os.fsencode(image_path)).hexdigest()[:32]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
+from uuid import uuid4
 
 from streamlab.errors import UsageError
 from streamlab.workloads.base import Handler, Message, Workload, require_number
+
+_EFFECTS = "effects"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,57 @@ class Sleep(Workload):
             time.sleep(self.seconds)
 
         return wait
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count(Workload):
+    """Every job has an effect that is counted, so that it is known whether it happened once, twice, or not at all.
+
+        Count(count=200, rate=100)                      # each delivery counts again, as a payment would
+        Count(count=200, rate=100, once=True)           # the effect has the job's name: to do it again changes nothing
+
+    Attributes:
+        seconds: how long each job takes before its effect is there.
+        once: whether a second time has no effect of its own.
+    """
+
+    name: ClassVar[str] = "count"
+
+    seconds: float = 0.01
+    once: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_number("seconds", self.seconds)
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether a second time has no effect of its own."""
+        return self.once
+
+    def prepare(self, folder: Path) -> None:
+        """Make the place where effects are kept."""
+        (folder / _EFFECTS).mkdir()
+
+    def fields(self, job: int) -> dict[str, str]:
+        """Return the number of the job."""
+        return {"job": str(job)}
+
+    def handler(self, folder: Path) -> Handler:
+        """Return a handler that makes a file: in one step it is there, whatever becomes of the process then."""
+        ledger = folder / _EFFECTS
+
+        def count(message: Message) -> None:
+            time.sleep(self.seconds)
+            job = int(message.fields["job"])
+            name = str(job) if self.once else f"{job}-{uuid4().hex}"
+            (ledger / name).touch()
+
+        return count
+
+    def effects(self, folder: Path) -> dict[int, int] | None:
+        """How often each job's effect exists."""
+        return dict(Counter(int(path.name.partition("-")[0]) for path in (folder / _EFFECTS).iterdir()))
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def test_missing_keys_have_their_defaults() -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ({}, "kind is None, but must be one of call, resize-images, sleep"),
+        ({}, "kind is None, but must be one of call, count, resize-images, sleep"),
         ({"kind": "sleeep"}, "kind is 'sleeep', but must be one of"),
         ({"kind": ["sleep"]}, "kind is ['sleep'], but must be one of"),
         ({"kind": "sleep", "secnods": 1}, "workload sleep: unknown key 'secnods'; it has count, rate, seconds"),

@@ -1,0 +1,171 @@
+"""What the faults of a run can reach: its processes, its Redis, its wires."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from streamlab.lab.child import Produce, Work
+from streamlab.lab.crew import Child, Crew
+from streamlab.lab.experiment import Experiment
+from streamlab.observe.journal import Journal
+from streamlab.servers import Server
+from streamlab.servers.reach import connect
+
+if TYPE_CHECKING:
+    from streamlab.faults.proxy import Wire
+
+GROUP = "workers"
+
+
+class Stage:
+    """The processes, the Redis and the wires of one run; `faults.Stage` says what faults may ask of it.
+
+    Args:
+        server: the Redis.
+        experiment: what is to be done.
+        folder: the run's folder.
+        stream: the run's stream.
+        journal: the lab's.
+    """
+
+    def __init__(self, server: Server, experiment: Experiment, folder: Path, stream: str, journal: Journal) -> None:
+        self.server = server
+        self.experiment = experiment
+        self.stream = stream
+        self.group = GROUP
+        self.foreign = bool(experiment.worker)
+        self._folder = folder
+        self._journals: list[Journal] = []
+        self._orders: dict[str, dict[int, dict[str, Any]]] = {}
+        self._twins: dict[str, str] = {}  # process: consumer
+        self.crew = Crew(journal)
+        needed = experiment.wire or self.foreign or any(fault.needs_wire for fault in experiment.faults)
+        # A container has another port after a restart: only the proxy's stays.
+        moves = server.kind == "container" and any(fault.kind == "redis-restart" for fault in experiment.faults)
+        self.wire: Wire | None = self._make_wire() if needed or moves else None
+        self._url = self.wire.open("lab") if self.wire and moves else server.url
+        self.client: redis.Redis = self.connect()
+
+    def _make_wire(self) -> Wire:
+        from streamlab.faults.proxy import Wire  # brings asyncio, which most runs do without
+
+        return Wire(lambda: self.server.url, self._witness)
+
+    def connect(self) -> redis.Redis:
+        """Return one more client of the lab's own."""
+        return connect(self._url)
+
+    def close(self) -> None:
+        """End what still runs."""
+        self.crew.close()
+        if self.wire:
+            self.wire.close()
+        for journal in self._journals:
+            journal.close()
+        self.client.close()
+
+    # ------------------------------------------------------------------------------------- for the faults
+
+    def workers(self) -> list[str]:
+        """Their names."""
+        return [f"worker-{number}" for number in range(1, self.experiment.workers + 1)]
+
+    def alive(self, worker: str) -> bool:
+        """Whether its process runs now."""
+        return self.crew[worker].alive
+
+    def pending(self, worker: str) -> int:
+        """How many entries Redis holds for it."""
+        rows: Any = self.client.xinfo_consumers(self.stream, GROUP)
+        return next((int(row["pending"]) for row in rows if row["name"] == worker), 0)
+
+    def oldest(self) -> str:
+        """Who has the oldest pending entry; '' for nobody."""
+        rows: Any = self.client.xpending_range(self.stream, GROUP, min="-", max="+", count=1)
+        return str(rows[0]["consumer"]) if rows else ""
+
+    def freeze(self, worker: str) -> None:
+        """SIGSTOP it, and wait until it stands still."""
+        self.crew[worker].freeze()
+
+    def thaw(self, worker: str) -> None:
+        """SIGCONT it."""
+        self.crew[worker].thaw()
+
+    def kill(self, worker: str) -> None:
+        """SIGKILL it."""
+        self.crew.kill(worker)
+
+    def spawn(self, worker: str) -> None:
+        """Start its next incarnation."""
+        self.start_worker(worker, self.crew[worker].task.incarnation + 1)
+
+    def twin(self, worker: str) -> str:
+        """Start a second process that calls itself by this worker's name."""
+        name = f"{worker}-twin"
+        life = self.crew[name].task.incarnation + 1 if name in self._twins else 1
+        self._twins[name] = worker
+        self.start_worker(name, life, consumer=worker)
+        return name
+
+    def order(self, worker: str, index: int, order: Mapping[str, Any] | None) -> None:
+        """Tell its process what to do to its messages; None: no longer."""
+        orders = self._orders.setdefault(worker, {})
+        orders.pop(index, None)
+        if order is not None:
+            orders[index] = dict(order)
+        self.crew[worker].order((index, order))
+
+    # ------------------------------------------------------------------------------------ for the session
+
+    def everybody(self) -> list[str]:
+        """The names of all worker processes, those of the same consumer name too."""
+        return [*self.workers(), *self._twins]
+
+    def doomed(self, worker: str) -> bool:
+        """Whether the worker was told to die."""
+        return any(order["do"] == "crash" for order in self._orders.get(worker, {}).values())
+
+    def start_worker(self, name: str, incarnation: int = 1, consumer: str = "") -> None:
+        """Start a worker's process. An order to crash was for the process before it."""
+        orders = self._orders.get(name, {})
+        self._orders[name] = {index: order for index, order in orders.items() if order["do"] != "crash"}
+        names = ("claim_after", "max_deliveries", "retry_delay", "batch", "threads")
+        self.crew.start(
+            Work(
+                **self._task(name, incarnation),
+                consumer=consumer or name,
+                orders=self._orders[name],
+                settings={key: getattr(self.experiment, key) for key in names},
+                work=self.experiment.worker,
+            )
+        )
+
+    def start_producer(self) -> Child:
+        """Start the producer, which waits for the start of the clock."""
+        it = self.experiment
+        task = self._task("producer", 1)
+        return self.crew.start(Produce(**task, schedule=it.schedule(), keys=it.keys, add=it.producer))
+
+    def _task(self, name: str, incarnation: int) -> dict[str, Any]:
+        foreign = bool(self.foreign and name != "producer")
+        url = self.wire.open(name, incarnation, foreign=foreign) if self.wire else self.server.url
+        return {
+            "url": url,
+            "stream": self.stream,
+            "group": GROUP,
+            "folder": self._folder.resolve(),
+            "name": name,
+            "incarnation": incarnation,
+            "workload": self.experiment.workload,
+        }
+
+    def _witness(self, process: str, incarnation: int) -> Journal:
+        """A journal for what the proxy sees: its own, or in the name of a worker that keeps none."""
+        journal = Journal(self._folder, process, incarnation, self.stream, witness="" if process == "wire" else "wire")
+        self._journals.append(journal)
+        return journal
