@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from streamlab.errors import MissingError, StreamlabError, UsageError
 
 if TYPE_CHECKING:
-    from streamlab.lab import Progress as HowFar
+    from streamlab.lab.watch import Watcher
     from streamlab.run import Run
 
 app = typer.Typer(
@@ -61,17 +61,29 @@ def tour(
 
 
 @app.command(
-    epilog="Examples: [bold]streamlab run mine.toml[/bold] · "
-    "[bold]streamlab run mine.toml --set workers=5 --set workload.rate=200[/bold]"
+    epilog="Examples: [bold]streamlab run zombie[/bold] · "
+    "[bold]streamlab run kill --workers 5 --rate 200 --repeat 10[/bold] · "
+    "[bold]streamlab run kill --worker mine:work[/bold] · [bold]streamlab run mine.toml --set claim_after=2[/bold]"
 )
 def run(  # noqa: PLR0917 - typer calls it by name
-    file: Annotated[Path, typer.Argument(help="The experiment, a TOML file.")],
+    which: Annotated[str, typer.Argument(help="A scenario (see streamlab scenarios), or a TOML file of your own.")],
     server: Server = "auto",
     out: Annotated[Path | None, typer.Option(help="A new folder for the results; by default one in runs/.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the file's.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Messages a second.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Messages in all.")] = None,
+    worker: Annotated[
+        str | None,
+        typer.Option(
+            help="The worker under study, a function work(client, stream, group, consumer, handle).",
+            metavar="MODULE:FUNCTION",
+        ),
+    ] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="Another value for a key of the file.", metavar="KEY=VALUE")
     ] = None,
+    repeat: Annotated[int, typer.Option(min=1, help="So many runs, each with the next seed.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Run an experiment, judge it and draw it.
@@ -80,14 +92,48 @@ def run(  # noqa: PLR0917 - typer calls it by name
     gets which job is up to the scheduler.
     """
     from streamlab.lab import Experiment, Lab
+    from streamlab.scenarios import find
 
-    settings = [*(setting or []), *([f"seed={seed}"] if seed is not None else [])]
-    experiment = Experiment.load(file, settings)
+    named = {"workers": workers, "workload.rate": rate, "workload.count": count, "worker": worker}
+    settings = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None] + (setting or [])
+    if worker:
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
+    experiment = Experiment.load(find(which), settings + ([] if seed is None else [f"seed={seed}"]))
     with Lab(server, say=_say) as lab, _bar(experiment.name) as progress:
-        finished = lab.run(experiment, out=out, progress=progress)
+        if repeat == 1:
+            finished = lab.run(experiment, out=out, progress=progress)
+        else:
+            again = " ".join(["streamlab run", shlex.quote(which), *(f"--set {shlex.quote(one)}" for one in settings)])
+            repeats = lab.repeat(experiment, repeat, out=out, progress=progress, command=again)
+    if repeat > 1:
+        if as_json:
+            typer.echo(json.dumps(repeats.as_dict(), indent=2))
+        else:
+            _answer.print(str(repeats), markup=False)
+        raise typer.Exit(repeats.exit_code)
     finished.save_verdict()
     finished.save_pictures()
     _finish(finished, as_json)
+
+
+@app.command(epilog="Example: [bold]streamlab scenarios --json[/bold]")
+def scenarios(as_json: Json = False) -> None:
+    """List the experiments that come with streamlab, each with the question that it answers."""
+    from rich.table import Table
+
+    from streamlab.scenarios import describe
+
+    rows = describe()
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("scenario", "question", "guarantee"):
+        table.add_column(heading, no_wrap=heading != "question")
+    for row in rows:
+        table.add_row(row["name"], row["question"], row["guarantee"])
+    Console(highlight=False).print(table)
+    _answer.print("\nrun one with [bold]streamlab run NAME[/bold]")
 
 
 @app.command(epilog="Example: [bold]streamlab check runs/tour-20270101-120000-1a2b[/bold]")
@@ -223,7 +269,7 @@ class _Steps:
         self.total = total
 
 
-def _steps(progress: Callable[[HowFar | _Steps], None]) -> Callable[..., None]:
+def _steps(progress: Watcher) -> Callable[..., None]:
     return lambda at, of, *_: progress(_Steps(at, of))
 
 
@@ -231,17 +277,11 @@ def _say(line: str) -> None:
     _told.print(f"· {line}", markup=False)
 
 
-@contextmanager
-def _bar(what: str) -> Iterator[Callable[[HowFar | _Steps], None]]:
-    """A progress bar on standard error; lines said meanwhile appear above it. Silent where nobody watches."""
-    columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=_told, transient=True, disable=not _told.is_terminal) as progress:
-        task = progress.add_task(what, total=None)
+def _bar(what: str) -> AbstractContextManager[Watcher]:
+    """A progress bar on standard error."""
+    from streamlab.lab.watch import bar
 
-        def update(how_far: HowFar | _Steps) -> None:
-            progress.update(task, completed=how_far.finished, total=how_far.total)
-
-        yield update
+    return bar(what, _told)
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamlab.faults import Kill
-from streamlab.lab import Experiment, Lab, Progress
+from streamlab.lab import Experiment, Lab
+from streamlab.lab.watch import Watcher
 from streamlab.workloads import ResizeImages
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def tour(
     out: str | Path | None = None,
     seed: int = 1,
     say: Callable[[str], None],
-    progress: Callable[[Progress], None],
+    progress: Watcher,
 ) -> Run:
     """Do the tour, and write its verdict and pictures beside its history.
 

@@ -135,7 +135,7 @@ def imported(what: str | Callable[..., object]) -> Callable[..., object]:
     module, _, name = what.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # to import a module is to run it
         raise UsageError(f"{what!r}: expected module:function, importable from here ({error})") from error
     if not callable(found):
         raise UsageError(f"{what!r} is not a function")

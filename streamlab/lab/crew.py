@@ -113,7 +113,10 @@ class Crew:
         return self._children[name]
 
     def start(self, task: Task) -> Child:
-        """Start a process; the earlier one of its name must have ended."""
+        """Start a process in the place of the earlier one of its name, which must have ended."""
+        if earlier := self._children.get(task.name):
+            self._gone(earlier)
+            earlier.end(signal.SIGKILL)  # closes our end of its pipe
         child = Child(task)
         self._children[task.name] = child
         note = f"pid {child.process.pid}, incarnation {task.incarnation}"
@@ -148,11 +151,15 @@ class Crew:
 
     def dead(self) -> list[Child]:
         """Workers that ended without being told to, each named once."""
-        ended = [child for child in self._children.values() if not child.alive and not child.ended]
-        for child in ended:
-            child.ended = True
-            self._journal.write("worker_exit", note=f"{child.task.name}: status {child.process.returncode}")
-        return [child for child in ended if child.process.returncode]
+        return [child for child in self._children.values() if self._gone(child) and child.process.returncode]
+
+    def _gone(self, child: Child) -> bool:
+        """Whether it has ended by itself, and nobody has noticed so far."""
+        if child.alive or child.ended:
+            return False
+        child.ended = True
+        self._journal.write("worker_exit", note=f"{child.task.name}: status {child.process.returncode}")
+        return True
 
     def close(self) -> None:
         """SIGKILL whatever still runs."""

@@ -37,6 +37,7 @@ class Experiment:
         batch: messages that a worker reads at a time, at most.
         threads: messages that one worker works on at once.
         faults: what is broken, and when.
+        chaos: so many faults more, chosen by the seed from those that leave the data of Redis intact.
         drain: seconds that the queue has to empty itself after the last job was added and the last fault ended.
         seed: of everything that chance decides beforehand. The same seed gives the same jobs at the same due times and
             the same faults; which worker gets which job is up to the scheduler.
@@ -64,6 +65,7 @@ class Experiment:
     batch: int = 100
     threads: int = 1
     faults: Sequence[Fault] = ()
+    chaos: int = 0
     drain: float = 30.0
     seed: int = 1
     name: str = "experiment"
@@ -120,6 +122,14 @@ class Experiment:
             due += chance.expovariate(self.workload.rate)
         return times
 
+    def plan(self) -> list[Fault]:
+        """All faults: those that are named, and those that the seed chooses."""
+        if not self.chaos:
+            return list(self.faults)
+        from streamlab.faults.chaos import chaos
+
+        return [*self.faults, *chaos(self.seed, self.chaos, self.workload.count / self.workload.rate)]
+
     def to_toml(self) -> str:
         """As the text of a TOML file; UsageError for a function, which no file can hold."""
         for name in ("worker", "producer"):
@@ -128,11 +138,12 @@ class Experiment:
         return self._toml(workload_to_table(self.workload))
 
     def record(self) -> str:
-        """For the history: like `to_toml`, but of a function it has the source, to be read and not to be run."""
+        """For the history: all faults are named, and of a function it has the source, to be read and not to be run."""
+        settled = dataclasses.replace(self, faults=tuple(self.plan()), chaos=0)
         values = {field.name: getattr(self.workload, field.name) for field in dataclasses.fields(self.workload)}
         if not any(callable(value) for value in values.values()):
-            return self._toml(workload_to_table(self.workload))
-        return self._toml({"kind": self.workload.name} | _texts(values))
+            return settled._toml(workload_to_table(self.workload))
+        return settled._toml({"kind": self.workload.name} | _texts(values))
 
     def _toml(self, workload: Mapping[str, Any]) -> str:
         table = _texts({field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
@@ -213,7 +224,7 @@ _FUNCTION = re.compile(r"[\w.]+:\w+")
 #: What is checked, defined in `streamlab.check.guarantees`, which a worker process need not load.
 GUARANTEES = ("at-least-once", "at-most-once", "effectively-once", "ordered-per-key", "bounded-recovery")
 _CHOICES: dict[str, tuple[str, ...]] = {"guarantee": GUARANTEES, "persistence": ("", *get_args(Persistence))}
-_WHOLE = {"workers", "max_deliveries", "batch", "threads", "seed", "keys"}
+_WHOLE = {"workers", "max_deliveries", "batch", "threads", "seed", "keys", "chaos"}
 _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("workers", 1, 64),
     ("claim_after", 0.05, 3600),
@@ -225,4 +236,5 @@ _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("seed", 0, 2**63 - 1),
     ("recovery_within", 0, 3600),
     ("keys", 0, 1_000_000),
+    ("chaos", 0, 1000),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,10 +15,12 @@ from redis.exceptions import RedisError
 
 from streamlab.errors import ServerError, UnsupportedError, UsageError
 from streamlab.lab.experiment import Experiment
-from streamlab.lab.session import Progress, Session
+from streamlab.lab.session import Session
+from streamlab.lab.watch import Watcher, shown
 from streamlab.servers import Persistence, Server, open_server
 
 if TYPE_CHECKING:
+    from streamlab.repeats import Repeats
     from streamlab.run import Run
 
 
@@ -52,14 +55,14 @@ class Lab:
         experiment: Experiment,
         *,
         out: str | Path | None = None,
-        progress: Callable[[Progress], None] = _silent,
+        progress: Watcher | bool = False,
     ) -> Run:
         """Do an experiment, and return what can be known about it.
 
         Args:
             experiment: what to do.
             out: folder for the history; it must be new or empty. None: a new one in `runs/`.
-            progress: told about ten times a second how far it is.
+            progress: told about ten times a second how far it is; True: a bar, in a terminal or a notebook.
 
         Raises:
             UsageError: a fault that names no worker, a folder that is in use.
@@ -67,9 +70,9 @@ class Lab:
             KeyboardInterrupt: after everything was stopped; what was recorded stays in the folder.
         """
         folder = _new_folder(out, experiment.name)
-        with self._server_for(experiment) as server:
+        with self._server_for(experiment) as server, shown(progress, experiment.name) as watch:
             try:
-                with Session(server, experiment, folder, self._say, progress) as session:
+                with Session(server, experiment, folder, self._say, watch) as session:
                     session.run()
             except RedisError as error:
                 raise ServerError(
@@ -79,6 +82,38 @@ class Lab:
         from streamlab.run import Run  # brings pandas, which takes longer to load than most mistakes to find
 
         return Run(folder)
+
+    def repeat(
+        self,
+        experiment: Experiment,
+        times: int,
+        *,
+        out: str | Path | None = None,
+        progress: Watcher | bool = False,
+        command: str = "streamlab run FILE",
+    ) -> Repeats:
+        """Do an experiment several times, each time with the next seed, beginning with the experiment's own.
+
+        Args:
+            experiment: what to do.
+            times: how often.
+            out: folder for the histories, one in it for each seed; it must be new or empty. None: a new one in `runs/`.
+            progress: as for `run`.
+            command: what does one of the runs again, for the reader; the seed is added.
+
+        Raises: as `run`.
+        """
+        from streamlab.repeats import Repeats
+
+        if isinstance(times, bool) or not isinstance(times, int) or times < 1:
+            raise UsageError(f"times={times!r}: expected a whole number, 1 or more")
+        folder = _new_folder(out, experiment.name)
+        runs = {}
+        for seed in range(experiment.seed, experiment.seed + times):
+            mine = dataclasses.replace(experiment, seed=seed)
+            runs[seed] = self.run(mine, out=folder / f"seed-{seed}", progress=progress)
+            self._say(f"seed {seed}: {runs[seed].verdict}")
+        return Repeats(runs, command)
 
     @contextmanager
     def _server_for(self, experiment: Experiment) -> Iterator[Server]:

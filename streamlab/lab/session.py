@@ -24,6 +24,7 @@ from streamlab.files import write_json
 from streamlab.lab.ending import Ending
 from streamlab.lab.experiment import Experiment
 from streamlab.lab.stage import GROUP, Stage
+from streamlab.lab.watch import Watcher
 from streamlab.observe.journal import Journal
 from streamlab.observe.probe import Probe
 from streamlab.queue.keys import dead_stream, failures_hash
@@ -59,7 +60,7 @@ class Session:
         experiment: Experiment,
         folder: Path,
         say: Callable[[str], None],
-        progress: Callable[[Progress], None],
+        progress: Watcher,
     ) -> None:
         self.server = server
         self.experiment = experiment
@@ -74,7 +75,7 @@ class Session:
         self.journal = Journal(folder, "lab", 1, self.stream)
         self.stage = Stage(server, experiment, folder, self.stream, self.journal)
         try:
-            self.plan = Plan(experiment.faults, self.stage, self.journal, experiment.seed)
+            self.plan = Plan(experiment.plan(), self.stage, self.journal, experiment.seed)
         except BaseException:
             self.stage.close()
             self.journal.close()

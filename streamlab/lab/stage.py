@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from streamlab.lab.child import Produce, Work
+from streamlab.lab.child import Produce, Work, imported
 from streamlab.lab.crew import Child, Crew
 from streamlab.lab.experiment import Experiment
 from streamlab.observe.journal import Journal
@@ -38,14 +38,19 @@ class Stage:
         self.stream = stream
         self.group = GROUP
         self.foreign = bool(experiment.worker)
+        for function in (experiment.worker, experiment.producer):
+            if function:
+                imported(function)  # what cannot be imported here cannot be imported there
         self._folder = folder
         self._journals: list[Journal] = []
         self._orders: dict[str, dict[int, dict[str, Any]]] = {}
         self._twins: dict[str, str] = {}  # process: consumer
         self.crew = Crew(journal)
-        needed = experiment.wire or self.foreign or any(fault.needs_wire for fault in experiment.faults)
+        needed = experiment.wire or self.foreign or any(fault.needs_wire for fault in experiment.plan())
         # A container has another port after a restart: only the proxy's stays.
-        moves = server.kind == "container" and any(fault.kind == "redis-restart" for fault in experiment.faults)
+        moves = server.kind == "container" and any(
+            fault.kind in {"redis-restart", "aof-cut"} for fault in experiment.plan()
+        )
         self.wire: Wire | None = self._make_wire() if needed or moves else None
         self._url = self.wire.open("lab") if self.wire and moves else server.url
         self.client: redis.Redis = self.connect()
