@@ -215,20 +215,24 @@ def notebooks(
         _answer.print(f"{path.name}: {result.cells} cells in {result.seconds:.0f} s" + (", stored" if write else ""))
 
 
-@app.command(epilog="Example: [bold]streamlab bench --server process --messages 200000[/bold]")
+@app.command(
+    epilog="Examples: [bold]streamlab bench[/bold] · "
+    "[bold]streamlab bench queue --server process --messages 200000[/bold]"
+)
 def bench(
+    groups: Annotated[list[str] | None, typer.Argument(help="Of queue, looking, recovery. Default: all.")] = None,
     server: Server = "process",
     messages: Annotated[int, typer.Option(min=1000, help="Messages a measurement.")] = 100_000,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds; the median ratio counts.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Measure the queue against raw redis-py, side by side on one server: throughput, latency, adding."""
+    """Measure both sides of each comparison on one server: the queue, the cost of looking at it, recovery."""
     from streamlab.bench import bench as measure
     from streamlab.bench import describe
     from streamlab.servers import open_server
 
     with open_server(server, say=_say) as opened, _bar("measuring") as progress:
-        rows = measure(opened, messages=messages, rounds=rounds, progress=_steps(progress))
+        rows = measure(opened, groups or [], messages=messages, rounds=rounds, progress=_steps(progress))
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:

@@ -1,8 +1,4 @@
-"""The queue against raw redis-py: both sides in one run, on one server, taking turns.
-
-Bare times say more about the machine than about the code: what counts is the ratio of two measurements of the same
-round, and of all rounds the median.
-"""
+"""The queue against raw redis-py."""
 
 from __future__ import annotations
 
@@ -10,13 +6,12 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from statistics import median, quantiles
+from statistics import quantiles
 from typing import Any
 
 from redis import Redis
-from rich.console import Console
-from rich.table import Table
 
+from streamlab.bench.pair import Pair
 from streamlab.queue import Message, Producer, Worker
 from streamlab.servers import Server
 
@@ -26,68 +21,33 @@ _BATCH = 100
 _PIPELINE = 500
 
 
-def bench(server: Server, *, messages: int, rounds: int, progress: Callable[[int, int], None]) -> list[dict[str, Any]]:
-    """Measure, and return a row a comparison: what, unit, raw, ours (medians), ratio (median), goal.
+def pairs(server: Server, messages: int) -> list[Pair]:
+    """What is compared: the queue at work, and raw redis-py doing the same."""
 
-    Args:
-        server: where to measure; keys are made under its prefix, and removed.
-        messages: a measurement of throughput.
-        rounds: how often each is repeated.
-        progress: told (finished, total) measurements.
-    """
-    pairs: tuple[tuple[str, str, str, _Measure, _Measure], ...] = (
-        ("draining, no-op handler", "messages/s", "at least 0.8", _drain_raw, _drain_ours),
-        ("draining, handler reads the fields", "messages/s", "", _drain_raw, _drain_ours_reading),
-        ("adding many", "messages/s", "at least 0.8", _add_raw, _add_ours),
-        ("XADD to handler, p50", "ms", "at most 1.2", _latency_raw, _latency_ours),
-    )
-    rows = []
-    finished = 0
-    for what, unit, goal, raw, ours in pairs:
-        results: list[tuple[float, float]] = []
-        for _ in range(rounds):
-            values = []
-            for measure in (raw, ours):
-                stream = f"{server.prefix}{secrets.token_hex(4)}"
-                with server.client() as client:
-                    values.append(measure(client, stream, messages))
+    def on(measure: _Measure) -> Callable[[], float]:
+        def measured() -> float:
+            stream = f"{server.prefix}{secrets.token_hex(4)}"
+            with server.client() as client:
+                try:
+                    return measure(client, stream, messages)
+                finally:
                     client.delete(stream)
-                finished += 1
-                progress(finished, 2 * rounds * len(pairs))
-            results.append((values[0], values[1]))
-        rows.append(
-            {
-                "what": what,
-                "unit": unit,
-                "raw": median(raw for raw, _ in results),
-                "ours": median(ours for _, ours in results),
-                "ratio": median(ours / raw for raw, ours in results),
-                "goal": goal,
-            }
-        )
-    return rows
 
+        return measured
 
-def describe(rows: list[dict[str, Any]], console: Console) -> None:
-    """Print the rows as a table."""
-    table = Table("", "raw redis-py", "streamlab", "unit", "ratio", "goal")
-    for row in rows:
-        digits = 2 if row["unit"] == "ms" else 0
-        table.add_row(
-            row["what"],
-            f"{row['raw']:,.{digits}f}",
-            f"{row['ours']:,.{digits}f}",
-            row["unit"],
-            f"{row['ratio']:.2f}",
-            row["goal"],
-        )
-    console.print(table)
+    raw = "raw redis-py"
+    return [
+        Pair("draining, no-op handler", "messages/s", raw, on(drain_raw), on(_drain_ours), "at least 0.8"),
+        Pair("draining, handler reads the fields", "messages/s", raw, on(drain_raw), on(_drain_ours_reading), ""),
+        Pair("adding many", "messages/s", raw, on(_add_raw), on(_add_ours), "at least 0.8"),
+        Pair("XADD to handler, p50", "ms", raw, on(_latency_raw), on(_latency_ours), "at most 1.2"),
+    ]
 
 
 _Measure = Callable[[Redis, str, int], float]
 
 
-def _fill(client: Redis, stream: str, messages: int) -> float:
+def fill(client: Redis, stream: str, messages: int) -> float:
     """Add by pipelines of 500, and return messages a second."""
     client.xgroup_create(stream, _GROUP, id="0", mkstream=True)
     started = time.perf_counter()
@@ -99,7 +59,7 @@ def _fill(client: Redis, stream: str, messages: int) -> float:
     return messages / (time.perf_counter() - started)
 
 
-_add_raw = _fill
+_add_raw = fill
 
 
 def _add_ours(client: Redis, stream: str, messages: int) -> float:
@@ -112,13 +72,13 @@ def _add_ours(client: Redis, stream: str, messages: int) -> float:
     return messages / took
 
 
-def _drain_raw(client: Redis, stream: str, messages: int) -> float:
+def drain_raw(client: Redis, stream: str, messages: int) -> float:
     """XACK of the last batch and XREADGROUP of the next in one round trip; a call for each message."""
 
     def handler(fields: dict[str, str]) -> None:
         pass
 
-    _fill(client, stream, messages)
+    fill(client, stream, messages)
     done: list[str] = []
     count = 0
     started = time.perf_counter()
@@ -150,7 +110,7 @@ def _drain_ours(client: Redis, stream: str, messages: int, handler: Callable[[Me
         counting(message)
         message.fields  # noqa: B018 - decoded on first use, and this is it
 
-    _fill(client, stream, messages)
+    fill(client, stream, messages)
     worker = Worker(client, stream, _GROUP, reading if handler else counting)
     started = time.perf_counter()
     worker.run()
