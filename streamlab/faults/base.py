@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_origin, get_type_hints
 
 from streamlab.errors import UsageError
 
@@ -78,10 +78,14 @@ class Fault:
     family: ClassVar[Family]
     #: Whether every connection of the run must go through the lab's proxy.
     needs_wire: ClassVar[bool] = False
+    #: Whether Redis answers nobody while it lasts: who asks all the same waits.
+    stills: ClassVar[bool] = False
 
     at: float
     #: Its number in the plan, which sets it.
     index: int = field(default=-1, init=False, compare=False, repr=False)
+    #: What `start` found, for `stop`.
+    kept: Any = field(default=None, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.at < float("inf"):
@@ -97,6 +101,10 @@ class Fault:
     def start(self, stage: Stage) -> dict[str, Any]:
         """Do it. Returns what is worth knowing about it, for the history: `held` or `hit` count what it met."""
         raise NotImplementedError
+
+    def remember(self, found: Any) -> None:
+        """Remember until `stop` what is there now."""
+        object.__setattr__(self, "kept", found)
 
     def ends_after(self) -> float | None:
         """Seconds from start to stop; 0 for what is over at once, None for what is never undone."""
@@ -152,13 +160,14 @@ def from_table(table: Mapping[str, Any], kinds: Mapping[str, type[Fault]]) -> Fa
     if kind not in kinds:
         raise UsageError(f"fault of unknown kind {kind!r}; there are: {', '.join(sorted(kinds))}")
     known = {field.name: field for field in dataclasses.fields(kinds[kind]) if field.init}
+    hints = get_type_hints(kinds[kind])
     for name, value in values.items():
         if name not in known:
             raise UsageError(f"fault {kind!r}: unknown key {name!r}; there are: {', '.join(known)}")
-        declared = str(known[name].type)
-        if declared.startswith("bool"):
+        declared = hints[name]
+        if declared is bool:
             fits, expected = isinstance(value, bool), "true or false"
-        elif declared.startswith(("str", "Literal")):
+        elif declared is str or get_origin(declared) is Literal:
             fits, expected = isinstance(value, str), "text"
         else:
             fits, expected = isinstance(value, (int, float)) and not isinstance(value, bool), "a number"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import pickle
+import signal
 import struct
 import sys
 import threading
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _LENGTH = struct.Struct("<Q")
 _ORPHANED = 113  # exit status of a child whose parent has gone
+_LAST_MOMENT = 0.2  # seconds between the last message and the end
 
 
 @dataclass
@@ -92,9 +94,10 @@ class Work(Task):
             handler = mischief.around(self.workload.handler(self.folder))
             _live_with_parent(orders, lambda order: mischief.take(*order))
             if self.work:
-                work = imported(self.work)
+                handle = Handle(handler, mischief.observe)
+                signal.signal(signal.SIGTERM, handle.stop)
                 client = self.client(decode_responses=True)
-                work(client, self.stream, self.group, self.consumer, _handle(handler, mischief.observe))
+                imported(self.work)(client, self.stream, self.group, self.consumer, handle)
                 return
             Worker(
                 self.client(),
@@ -107,25 +110,42 @@ class Work(Task):
             ).run()
 
 
-def _handle(
-    handler: Callable[[Message], object], observe: Callable[[str, Sequence[Message]], None]
-) -> Callable[[str | bytes, Any], None]:
-    """What somebody else's worker calls for each message: the handler, and what the lab must know of it."""
+class Handle:
+    """What somebody else's worker calls for each message: the handler, and what the lab must know of it.
 
-    def handle(entry: str | bytes, fields: Any) -> None:
+    To be stopped at the end of a run is no fault: a message that is begun is finished, and there is a moment for XACK.
+    """
+
+    def __init__(self, handler: Callable[[Message], object], observe: Callable[[str, Sequence[Message]], None]) -> None:
+        self._handler = handler
+        self._observe = observe
+        self._busy = 0
+        self._stopping = False
+
+    def __call__(self, entry: str | bytes, fields: Any) -> None:
         """Do the work of one message: its entry ID and its fields, as redis-py gave them."""
         key = entry.encode() if isinstance(entry, str) else entry
         raw = [item.encode() if isinstance(item, str) else item for pair in fields.items() for item in pair]
         message = Message(key, raw, deliveries=0)  # only the server knows, and nobody asked it
-        observe("started", (message,))
+        self._busy += 1
+        self._observe("started", (message,))
         try:
-            handler(message)
+            self._handler(message)
         except BaseException:
-            observe("failed", (message,))
+            self._observe("failed", (message,))
             raise
-        observe("done", (message,))
+        else:
+            self._observe("done", (message,))
+        finally:
+            self._busy -= 1
+            if self._stopping:
+                threading.Timer(_LAST_MOMENT, os._exit, (0,)).start()
 
-    return handle
+    def stop(self, *_: object) -> None:
+        """On SIGTERM: at once between two messages, else after this one."""
+        self._stopping = True
+        if not self._busy:
+            sys.exit()
 
 
 def imported(what: str | Callable[..., object]) -> Callable[..., object]:

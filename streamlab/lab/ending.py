@@ -9,7 +9,7 @@ from typing import Any
 
 from redis import Redis
 
-from streamlab.queue import DeadLetters
+from streamlab.queue.keys import dead_stream
 
 _PAGE = 1000
 
@@ -66,9 +66,9 @@ class Ending:
     def _after(self, group: Mapping[str, Any] | None) -> Iterator[tuple[str, dict[str, str]]]:
         return self._pages(f"({group['last-delivered-id']}" if group else "-")
 
-    def _pages(self, after: str) -> Iterator[tuple[str, dict[str, str]]]:
+    def _pages(self, after: str, stream: str = "") -> Iterator[tuple[str, dict[str, str]]]:
         while True:
-            rows: Any = self._client.xrange(self._stream, min=after, count=_PAGE)
+            rows: Any = self._client.xrange(stream or self._stream, min=after, count=_PAGE)
             if not rows:
                 return
             yield from rows
@@ -85,16 +85,17 @@ class Ending:
             after = f"({rows[-1]['message_id']}"
 
     def _dead(self) -> list[dict[str, Any]]:
-        letters = DeadLetters(self._client, self._stream, self._group)
-        dead: list[dict[str, Any]] = []
-        after = "0-0"
-        while rows := letters.read(after=after, count=_PAGE):
-            after = rows[-1].id
-            for row in rows:
-                job = job_of(row.message.fields)
-                dead.append({"entry": row.message.id, "job": job, "reason": row.reason, "error": row.error})
-        letters.close()
-        return dead
+        """The dead letters; a worker that is not ours writes them as it likes, with the entry's ID as `id`."""
+        letters = self._pages("-", dead_stream(self._stream, self._group))
+        return [
+            {
+                "entry": fields.get("id", ""),
+                "job": job_of(fields),
+                "reason": fields.get("reason", ""),
+                "error": fields.get("error", ""),
+            }
+            for _, fields in letters
+        ]
 
 
 def job_of(fields: Mapping[str, str]) -> int:

@@ -128,9 +128,10 @@ class Session:
                 self._orphans[fault.target] = time.monotonic()
         if time.monotonic() - self._told > 0.1:
             self._told = time.monotonic()
-            self.progress(self._how_far())
-            self._tell_claims()
             self._tell_deaths()
+            if not self.plan.still:  # else we would wait for an answer, and the next fault for us
+                self.progress(self._how_far())
+                self._tell_claims()
         time.sleep(_TICK)
 
     def finish(self) -> None:
