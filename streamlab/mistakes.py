@@ -25,7 +25,7 @@ Handle = Callable[[str, Fields], None]
 Rows = list[tuple[str, Fields]]
 
 IDLE_MS = 400  # without a sign of life for so long, an entry may be claimed
-COUNT = 10
+COUNT = 5
 BLOCK_MS = 100
 MAX_DELIVERIES = 4
 

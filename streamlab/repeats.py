@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from math import isfinite
 from statistics import median
 from typing import Any
 
@@ -36,7 +37,10 @@ class Repeats:
 
     @property
     def recoveries(self) -> list[float]:
-        """Seconds from a fault to the last stranded message done, of each run that has such a time; sorted."""
+        """Seconds from a fault to the last stranded message done, of each run in which one was stranded; sorted.
+
+        `inf` where one was never done.
+        """
         times = (run.verdict.recovery_seconds for run in self.runs.values())
         return sorted(seconds for seconds in times if seconds is not None)
 
@@ -80,6 +84,8 @@ class Repeats:
 
 
 def _spread(times: Sequence[float]) -> dict[str, float] | None:
-    if not times:
+    ended = [seconds for seconds in times if isfinite(seconds)]
+    if not ended:
         return None
-    return {"runs": len(times), "least": times[0], "median": median(times), "most": times[-1]}
+    never = len(times) - len(ended)
+    return {"runs": len(times), "never": never, "least": ended[0], "median": median(ended), "most": ended[-1]}
