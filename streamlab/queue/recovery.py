@@ -100,7 +100,8 @@ class Recovery:
             self._next = now
         else:
             pause = self.every if self._cursor == "0-0" else 0.0
-            self._next = now + max(pause, (now - started) / _SHARE)
+            spent = min(now - started, _STEP)  # what is more than a step was a Redis that stood still, not our looking
+            self._next = now + max(pause, spent / _SHARE)
 
 
 def _order(entry_id: bytes) -> tuple[int, int]:

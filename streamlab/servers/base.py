@@ -28,7 +28,7 @@ Kind = Literal["process", "container", "external"]
 How = Literal["TERM", "KILL"]
 
 #: Everything that a server may be able to suffer or tell. `Server.abilities` says which of it this one can.
-ABILITIES = frozenset({"kill", "pause", "resume", "restart", "persistence", "log"})
+ABILITIES = frozenset({"kill", "terminate", "pause", "resume", "restart", "persistence", "cut", "log"})
 
 START_S = 20.0
 STOP_S = 10.0
@@ -114,6 +114,13 @@ class Server(ABC):
         self._must_be_able_to("kill")
         self._kill()
 
+    def terminate(self) -> None:
+        """SIGTERM the server and wait until it is gone: it saves first, as its settings say. Resumes a paused one."""
+        self._must_be_able_to("terminate")
+        if self.alive():
+            self._resume()
+            self._terminate()
+
     def pause(self) -> None:
         """Freeze the server: connections stay open, and nobody answers."""
         self._must_be_able_to("pause")
@@ -137,10 +144,24 @@ class Server(ABC):
             raise UsageError(f"cannot end a server by {how!r}: say {' or '.join(get_args(How))}")
         if how == "KILL":
             self._kill()
-        elif self.alive():
-            self._resume()
-            self._terminate()
+        else:
+            self.terminate()
         self._start_again()
+
+    def append_only_size(self) -> int:
+        """Bytes of the file that it appends what it does to; 0 where it keeps none. Dead or alive."""
+        self._must_be_able_to("cut")
+        return self._append_only_size()
+
+    def cut_append_only(self, size: int) -> int:
+        """Take the last `size` bytes off that file of a dead server, as a power cut may; how many there were to take.
+
+        Raises `ServerError` while it runs: it would write on where it was.
+        """
+        self._must_be_able_to("cut")
+        if self._alive():
+            raise ServerError(f"the {self.kind} server runs: kill() it before its file is cut")
+        return self._cut_append_only(size)
 
     def log(self) -> str:
         """Return what the server wrote into its log so far."""
@@ -181,7 +202,7 @@ class Server(ABC):
     def _must_be_able_to(self, what: str) -> None:
         self._still_here()
         if what not in self.abilities:
-            doing = "read the log of" if what == "log" else what
+            doing = {"log": "read the log of", "cut": "cut the append-only file of"}.get(what, what)
             raise UnsupportedError(
                 f"cannot {doing} somebody else's Redis ({self.safe_url}): use --server process or container for that"
             )
@@ -261,6 +282,12 @@ class Server(ABC):
 
     def _start_again(self) -> None:
         """Start the dead server on the data it left, and wait until it answers."""
+        raise NotImplementedError
+
+    def _append_only_size(self) -> int:
+        raise NotImplementedError
+
+    def _cut_append_only(self, size: int) -> int:
         raise NotImplementedError
 
     def _log(self) -> str:

@@ -6,9 +6,11 @@ import os
 import secrets
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from streamlab.errors import ServerError
+from streamlab.servers.appendonly import MANIFEST, ONE_FILE, cut_archive, growing, unpacked
 from streamlab.servers.base import STOP_S, Server
 from streamlab.servers.engine import INSTEAD, engine, explained, port_taken, said_by, see_to_image
 from streamlab.servers.guard import Guard
@@ -24,6 +26,7 @@ LABEL = "streamlab.owner"
 
 _HOST = "127.0.0.1"
 _PORT = 6379
+_DATA = PurePosixPath("/data")
 _CONFIG = "/tmp/streamlab.conf"
 _TRIES = 5
 
@@ -59,7 +62,7 @@ class ContainerServer(Server):
             "requirepass": self._password,
             "protected-mode": "yes",
             "daemonize": "no",
-            "dir": "/data",
+            "dir": str(_DATA),
             "logfile": '""',
         }
         self.persistence = persistence
@@ -118,6 +121,36 @@ class ContainerServer(Server):
         with explained("start the container again"):
             self._docker.start()
         self._wait_until_ready()
+
+    def _append_only_size(self) -> int:
+        return self._size(self._append_only_file()) or 0
+
+    def _cut_append_only(self, size: int) -> int:
+        path = self._append_only_file()
+        had = self._size(path) or 0
+        if had:
+            with explained("cut the append-only file"):
+                self._docker.put_archive(str(path.parent), cut_archive(self._archive(path), size))
+        return min(size, had)
+
+    def _append_only_file(self) -> PurePosixPath:
+        if self._size(_DATA / MANIFEST) is None:
+            return _DATA / ONE_FILE
+        return _DATA / growing(unpacked(self._archive(_DATA / MANIFEST)).decode())
+
+    def _archive(self, path: PurePosixPath) -> bytes:
+        with explained(f"read {path.name}"):
+            return b"".join(self._docker.get_archive(str(path))[0])
+
+    def _size(self, path: PurePosixPath) -> int | None:
+        """Bytes of a file inside, asked without reading it: it may grow meanwhile; None where there is none."""
+        from docker.utils import decode_json_header
+
+        with explained(f"look at {path.name}"):
+            api = self._docker.client.api
+            where = f"{api.base_url}/v{api.api_version}/containers/{self.container_id}/archive"
+            about = api.head(where, params={"path": str(path)}).headers.get("X-Docker-Container-Path-Stat")
+        return int(decode_json_header(about)["size"]) if about else None
 
     def _log(self) -> str:
         with explained("read the container's log"):

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from streamlab.errors import ServerError, StreamlabError, UsageError
+from streamlab.servers.appendonly import MANIFEST, ONE_FILE, growing
 from streamlab.servers.base import STOP_S, Server
 from streamlab.servers.binaries import Binary, best_binary, inspect
 from streamlab.servers.guard import Guard
@@ -108,6 +109,20 @@ class ProcessServer(Server):
         while not self._start():
             if time.monotonic() > deadline:
                 raise ServerError(self._taken())
+
+    def _append_only_size(self) -> int:
+        file = self._append_only_file()
+        return file.stat().st_size if file.exists() else 0
+
+    def _cut_append_only(self, size: int) -> int:
+        had = self._append_only_size()
+        if had:
+            os.truncate(self._append_only_file(), max(0, had - size))
+        return min(size, had)
+
+    def _append_only_file(self) -> Path:
+        manifest = self._folder / MANIFEST
+        return self._folder / (growing(manifest.read_text()) if manifest.exists() else ONE_FILE)
 
     def _log(self) -> str:
         return self._log_file.read_text(errors="replace")

@@ -32,6 +32,11 @@ def persistence_lines(persistence: str) -> list[str]:
     return [*_NO_SNAPSHOTS, "appendonly yes", f"appendfsync {persistence.removeprefix('aof-')}"]
 
 
+def is_ours(name: str) -> bool:
+    """Whether a setting decides where the server is and who may talk to it."""
+    return name.lower() in _OURS
+
+
 def config_text(ours: Mapping[str, str], persistence: str, settings: Mapping[str, str] | None) -> str:
     """Return a configuration file: where the server lives, how it keeps data, and the user's `settings` last.
 
@@ -40,7 +45,7 @@ def config_text(ours: Mapping[str, str], persistence: str, settings: Mapping[str
     """
     lines = [f"{name} {value}" for name, value in ours.items()] + persistence_lines(persistence)
     for name, value in (settings or {}).items():
-        if name.lower() in _OURS:
+        if is_ours(name):
             raise UsageError(f"the setting {name!r} is the lab's own: leave it out, or bring your own Redis by its URL")
         if not name.strip() or any(char in f"{name}{value}" for char in "\r\n\0"):
             raise UsageError(

@@ -326,7 +326,7 @@ def test_redis_killed_and_restarted_loses_nothing_that_it_kept(threads, caplog):
             ids += producer.add_many({"n": n} for n in range(50))
             wait_until("everything is done", lambda: set(notes.ids("done")) == set(ids), timeout=20)
             wait_until("nothing is pending", lambda: pending(client, stream) == 0)
-        # None where it was not asking Redis for anything at that moment: it finds the connection closed, and makes another.
+        # None where it was not asking for anything at that moment: it finds the connection closed, and makes another.
         assert len(notes.ids("reconnected")) <= 1
         producer.close()
         client.close()
