@@ -35,7 +35,7 @@ KINDS: tuple[_Maker, ...] = (
     lambda it, at: Hold(_target(it), at=at, seconds=_short(it)),
     lambda it, at: Reset(_target(it), at=at),
     lambda it, at: CutReply("one", at=at, command=it.choice(("XACK", "XREADGROUP", "XAUTOCLAIM"))),
-    lambda it, at: KillClients(_target(it), at=at),
+    lambda it, at: KillClients(it.choice(("one", "oldest")), at=at),  # not the producer's
     lambda it, at: PauseClients(at=at, seconds=_short(it)),
     lambda it, at: FreezeRedis(at=at, seconds=_short(it)),
 )

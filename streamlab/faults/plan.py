@@ -8,6 +8,7 @@ import json
 import random
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from redis.exceptions import RedisError
@@ -15,6 +16,7 @@ from redis.exceptions import RedisError
 from streamlab.errors import StreamlabError
 from streamlab.faults.base import OLDEST, ONE, Fault, Stage
 
+_ASKING = ("redis", "operator")  # families that need Redis for their end, too
 _PATIENCE = 2.0  # seconds that a fault may wait for a moment at which it would hit something
 
 
@@ -30,7 +32,8 @@ class Plan:
 
     Each start and stop is written down as an event `fault_on` or `fault_off`, its note a JSON object with the fault's
     number in the plan (`index`), its kind (`fault`), its `family`, and what the fault itself reports. A fault that
-    could not be carried out is a `warning`, and the checker misses it.
+    could not be carried out is a `warning`, and the checker misses it. While one makes Redis stand still no other
+    begins: nobody could look what it would hit.
 
     Args:
         faults: what is planned.
@@ -48,6 +51,7 @@ class Plan:
         self._count = 0
         self._waiting: list[Fault] = []
         self._running: list[tuple[float, Fault]] = []
+        self._asked: dict[int, float] = {}  # since when faults wait for their moment
         for fault in faults:
             self.add(fault)
 
@@ -60,6 +64,11 @@ class Plan:
     def running(self) -> list[Fault]:
         """What goes on at this moment, the latest last."""
         return [fault for _, fault in self._running]
+
+    @property
+    def still(self) -> bool:
+        """Whether Redis answers nobody at this moment, because of a fault."""
+        return any(fault.stills for fault in self.running)
 
     def add(self, fault: Fault) -> None:
         """Plan one more."""
@@ -77,7 +86,7 @@ class Plan:
         """Do what is due at `now`, in seconds since the first job was due; what started, with its facts."""
         started = []
         for planned in list(self._waiting):
-            if now < planned.at:
+            if now < planned.at or self.still:
                 break
             fault = self._aimed(planned, now)
             if fault is None:
@@ -86,17 +95,20 @@ class Plan:
             facts = self._start(fault, now)
             if facts is not None:
                 started.append((fault, facts))
-        self._end([item for item in self._running if now >= item[0]])
+        due = [item for item in self._running if now >= item[0]]
+        self._end([item for item in due if item[1].stills])
+        still = self.still  # whoever has to ask Redis for his end waits
+        self._end([item for item in due if not (item[1].stills or (still and item[1].family in _ASKING))])
         return started
 
     def heal(self) -> None:
         """Stop whatever is still going on, and forget what was never started."""
         self._waiting.clear()
-        self._end(list(self._running))
+        self._end(self._running[::-1])
 
     def _aimed(self, planned: Fault, now: float) -> Fault | None:
         """The fault with its target settled, if it is to strike now; what cannot be hit in time is struck at anyway."""
-        late = now >= planned.at + _PATIENCE
+        late = now >= self._asked.setdefault(planned.index, now) + _PATIENCE
         fault = planned
         try:
             if getattr(planned, "target", "") == OLDEST:
@@ -113,7 +125,11 @@ class Plan:
         began = time.monotonic_ns()
         try:
             facts = fault.start(self._stage)
-        except (RedisError, StreamlabError, OSError) as error:
+        except BaseException as error:
+            with suppress(Exception):
+                fault.stop(self._stage)  # half of it may have been done
+            if not isinstance(error, (RedisError, StreamlabError, OSError)):
+                raise
             self._journal.write("warning", note=f"{fault.kind} could not be done: {error}")
             return None
         facts = {"target": getattr(fault, "target", "")} | facts

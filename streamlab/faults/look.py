@@ -1,0 +1,99 @@
+"""What a stream holds that nobody has finished, counted at one moment together with what is done to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from streamlab.faults.base import Stage
+
+#: Entry IDs that a fault writes down at most; its `hit` has the full number.
+LISTED = 1000
+
+# KEYS[1] stream. ARGV[1] group, ARGV[2] IDs to list at most, ARGV[3] where to end ('+', or '(' and an ID),
+# ARGV[4..] a command to be run behind the look. A script, so that nothing happens between the two.
+_LOOK = """
+local key, group, most, upto = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local length, newest = redis.call('XLEN', key), redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)
+local pending, held, undelivered, unread, seen = 0, {}, 0, {}, {}
+local from = '-'
+for _, row in ipairs(redis.call('EXISTS', key) == 1 and redis.call('XINFO', 'GROUPS', key) or {}) do
+  local it = {}
+  for i = 1, #row, 2 do it[row[i]] = row[i + 1] end
+  if it.name == group then
+    from = '(' .. it['last-delivered-id']
+    for _, entry in ipairs(redis.call('XPENDING', key, group, '-', upto, math.max(1, it.pending))) do
+      local id = entry[1]
+      if #redis.call('XRANGE', key, id, id) == 1 then
+        pending, seen[id] = pending + 1, true
+        if pending <= most then held[pending] = id end
+      end
+    end
+  end
+end
+repeat
+  local rows = redis.call('XRANGE', key, from, upto, 'COUNT', 1000)
+  for _, row in ipairs(rows) do
+    if not seen[row[1]] then
+      undelivered = undelivered + 1
+      if undelivered <= most then unread[undelivered] = row[1] end
+    end
+  end
+  if #rows > 0 then from = '(' .. rows[#rows][1] end
+until #rows < 1000
+if #ARGV > 3 then redis.call(unpack(ARGV, 4)) end
+return {length, newest[1] and newest[1][1] or '', pending, held, undelivered, unread}
+"""
+
+
+@dataclass(frozen=True)
+class Look:
+    """A stream and a group at one moment.
+
+    Attributes:
+        length: entries in the stream.
+        newest: ID of the last one; '' for an empty stream.
+        pending: pending entries that the stream still holds.
+        held: their IDs, the oldest first, at most `LISTED`.
+        undelivered: entries that the group has not delivered and nobody holds; without a group all of them.
+        unread: their IDs, as above.
+    """
+
+    length: int
+    newest: str
+    pending: int
+    held: Sequence[str]
+    undelivered: int
+    unread: Sequence[str]
+
+    @property
+    def unfinished(self) -> int:
+        """How many entries are yet to be acknowledged."""
+        return self.pending + self.undelivered
+
+    @property
+    def entries(self) -> list[str]:
+        """The IDs of the unfinished ones, at most `LISTED`."""
+        return [*self.held, *self.unread][:LISTED]
+
+
+def look(stage: Stage, *command: str, upto: str = "+") -> Look:
+    """Look at what is unfinished up to an ID (`(ID` for below it), and run a command in the same moment."""
+    reply: Any = stage.client.eval(_LOOK, 1, stage.stream, stage.group, LISTED, upto, *command)
+    return Look(*reply)
+
+
+def gone(stage: Stage, before: Look) -> dict[str, Any]:
+    """What the stream does not hold any more: `lost` entries, and `entries`, those of them that were unfinished.
+
+    Only what the look saw can be missed: entries that were added and lost since then are not counted.
+    """
+    with stage.client.pipeline(transaction=True) as ask:
+        ask.xlen(stage.stream)
+        ask.xrange(stage.stream, min=f"({before.newest}" if before.newest else "-")
+        for entry in before.entries:
+            ask.xrange(stage.stream, entry, entry)
+        length, newer, *found = ask.execute()
+    missing = [entry for entry, rows in zip(before.entries, found, strict=True) if not rows]
+    return {"lost": before.length - (length - len(newer)), "entries": missing}

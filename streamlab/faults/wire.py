@@ -1,0 +1,303 @@
+"""What can be done to the wire between a process and Redis. All of it happens in the lab's proxy; see `proxy.Wire`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
+
+from streamlab.errors import UsageError
+from streamlab.faults.base import Family, Fault, Stage, check_target, positive, targets
+from streamlab.faults.trouble import Cut, Direction, Held, Late, Lost, Narrow, Refused, Trouble
+
+if TYPE_CHECKING:
+    from streamlab.faults.proxy import Wire
+
+PRODUCER = "producer"
+_WAYS = {"both": "both ways", "requests": "to Redis", "replies": "from Redis"}
+
+
+@dataclass(frozen=True)
+class WireFault(Fault):
+    """The base of faults of the wire. `target` may also be "producer"; "all" means all workers.
+
+    What they met is in the note of `fault_off` as `hit`: bytes, connections or replies, as each says.
+    """
+
+    family: ClassVar[Family] = "wire"
+    needs_wire: ClassVar[bool] = True
+
+    target: str
+
+    def check(self, stage: Stage) -> None:
+        """The target must be one of the workers, or the producer."""
+        check_target(self, stage, PRODUCER)
+
+    def start(self, stage: Stage) -> dict[str, Any]:
+        """Begin it; whom it concerns."""
+        if names := self._names(stage):
+            self._wire(stage).impose(self._key, self._trouble(names))
+        return {"processes": names}
+
+    def stop(self, stage: Stage) -> dict[str, Any]:
+        """End it, and say what it met."""
+        return {"hit": self._wire(stage).lift(self._key)}
+
+    def _trouble(self, names: list[str]) -> Trouble:
+        """What the proxy shall do to these processes."""
+        raise NotImplementedError
+
+    def _names(self, stage: Stage) -> list[str]:
+        return [name for name in targets(self.target, stage) if name]
+
+    @property
+    def _key(self) -> object:
+        return "fault", self.index
+
+    @staticmethod
+    def _wire(stage: Stage) -> Wire:
+        if stage.wire is None:
+            raise UsageError("this run has no proxy for faults of the wire to act in: set wire = true")
+        return stage.wire
+
+
+@dataclass(frozen=True)
+class Lasting(WireFault):
+    """The base of those that last for `seconds`, and concern the bytes of one direction or of both."""
+
+    seconds: float = field(kw_only=True)
+    direction: Direction = field(default="both", kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "seconds")
+        if self.direction not in get_args(Direction):
+            raise UsageError(
+                f"fault {self.kind!r}: direction={self.direction!r}, expected one of {', '.join(get_args(Direction))}"
+            )
+
+    def ends_after(self) -> float | None:
+        """When the wire is whole again."""
+        return self.seconds
+
+    def said(self, facts: Mapping[str, Any]) -> str:
+        """What becomes of whose bytes."""
+        return f"{facts['target'] or 'nobody'}: {self._what()} {_WAYS[self.direction]}, for {self.seconds:g} s"
+
+    def _what(self) -> str:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Delay(Lasting):
+    """Bytes take longer, and stay in order: Redis is far away. `hit` counts bytes.
+
+    Args:
+        target: the worker's name, or "producer", "one", "all" (the workers), "oldest".
+        at: seconds after the first job is due.
+        delay: seconds that bytes take longer in each direction: an answer comes twice as much later.
+        jitter: seconds by which that varies, up and down.
+        seconds: how long this lasts.
+        direction: "requests" (to Redis), "replies" (from it), or "both".
+        seed: chooses the jitter.
+    """
+
+    kind: ClassVar[str] = "delay"
+    delay: float = field(kw_only=True)
+    jitter: float = field(default=0.0, kw_only=True)
+    seed: int = field(default=1, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "delay")
+        if isinstance(self.jitter, bool) or not 0 <= self.jitter <= self.delay:
+            raise UsageError(f"fault 'delay': jitter={self.jitter!r} must be seconds from 0 to delay={self.delay:g}")
+
+    def _trouble(self, names: list[str]) -> Trouble:
+        seed = f"{self.seed} {self.index}"
+        return Late(processes=names, direction=self.direction, by=self.delay, jitter=self.jitter, seed=seed)
+
+    def _what(self) -> str:
+        return f"bytes are {self.delay:g} s late" + (f", give or take {self.jitter:g} s," if self.jitter else "")
+
+
+@dataclass(frozen=True)
+class Throttle(Lasting):
+    """So many bytes a second, and no more: a modem, a crowded network. `hit` counts bytes.
+
+    Args:
+        target: the worker's name, or "producer", "one", "all" (the workers), "oldest".
+        at: seconds after the first job is due.
+        bytes_per_second: of each direction of each connection.
+        seconds: how long this lasts.
+        direction: "requests" (to Redis), "replies" (from it), or "both".
+    """
+
+    kind: ClassVar[str] = "throttle"
+    bytes_per_second: float = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "bytes_per_second")
+
+    def _trouble(self, names: list[str]) -> Trouble:
+        return Narrow(processes=names, direction=self.direction, rate=self.bytes_per_second)
+
+    def _what(self) -> str:
+        return f"{self.bytes_per_second:g} bytes/s"
+
+
+@dataclass(frozen=True)
+class Hold(Lasting):
+    """Bytes wait on the way, and arrive when it is over: a partition that heals. `hit` counts bytes.
+
+    Connections stay open, and nobody is told anything, not even that the other side is gone. What arrives late acts
+    late: that is when zombies act. A cut connection is another matter; see `Reset`.
+
+    Args:
+        target: the worker's name, or "producer", "one", "all" (the workers), "oldest".
+        at: seconds after the first job is due.
+        seconds: how long this lasts.
+        direction: "requests" (to Redis), "replies" (from it), or "both".
+    """
+
+    kind: ClassVar[str] = "hold"
+
+    def _trouble(self, names: list[str]) -> Trouble:
+        return Held(processes=names, direction=self.direction)
+
+    def _what(self) -> str:
+        return "bytes are held"
+
+
+@dataclass(frozen=True)
+class Drop(Lasting):
+    """Bytes vanish on the way, and nobody is told: a firewall that forgot a connection. `hit` counts bytes.
+
+    With "replies", Redis does all that it is asked, and the process hears nothing of it. When it is over, connections
+    that lost bytes are reset, since nobody could make sense of what would follow.
+
+    Args:
+        target: the worker's name, or "producer", "one", "all" (the workers), "oldest".
+        at: seconds after the first job is due.
+        seconds: how long this lasts.
+        direction: "requests" (to Redis), "replies" (from it), or "both".
+    """
+
+    kind: ClassVar[str] = "drop"
+
+    def _trouble(self, names: list[str]) -> Trouble:
+        return Lost(processes=names, direction=self.direction)
+
+    def _what(self) -> str:
+        return "bytes vanish"
+
+
+@dataclass(frozen=True)
+class Reset(WireFault):
+    """Connections are reset (RST), and may be made again at once. `hit` counts connections.
+
+    Args:
+        target: the worker's name, or "producer", "one", "all" (the workers), "oldest".
+        at: seconds after the first job is due.
+    """
+
+    kind: ClassVar[str] = "reset"
+
+    def start(self, stage: Stage) -> dict[str, Any]:
+        """Reset them."""
+        names = self._names(stage)
+        return {"processes": names, "hit": self._wire(stage).reset(names) if names else 0}
+
+    def stop(self, stage: Stage) -> dict[str, Any]:
+        """It was over at once."""
+        return {}
+
+    def said(self, facts: Mapping[str, Any]) -> str:
+        """Whose connections are reset."""
+        return f"{facts['target'] or 'nobody'}: {facts['hit']} connection(s) reset"
+
+
+@dataclass(frozen=True)
+class Refuse(WireFault):
+    """Redis cannot be reached: connections are reset, and new ones too, as soon as they are made.
+
+    `hit` counts connections: those that were reset, and in the end also those that were tried meanwhile.
+
+    Args:
+        target: the worker's name, or "producer", "one", "all" (the workers), "oldest".
+        at: seconds after the first job is due.
+        seconds: how long this lasts.
+    """
+
+    kind: ClassVar[str] = "refuse"
+    seconds: float = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "seconds")
+
+    def start(self, stage: Stage) -> dict[str, Any]:
+        """First let nobody in, then throw everybody out."""
+        facts = super().start(stage)
+        names = facts["processes"]
+        self.remember(self._wire(stage).reset(names) if names else 0)
+        return facts | {"hit": self.kept}
+
+    def ends_after(self) -> float | None:
+        """When Redis can be reached again."""
+        return self.seconds
+
+    def stop(self, stage: Stage) -> dict[str, Any]:
+        """Let them in again."""
+        return {"hit": (self.kept or 0) + super().stop(stage)["hit"]}
+
+    def said(self, facts: Mapping[str, Any]) -> str:
+        """Who is shut out."""
+        return f"{facts['target'] or 'nobody'} cannot reach Redis for {self.seconds:g} s"
+
+    def _trouble(self, names: list[str]) -> Trouble:
+        return Refused(processes=names)
+
+
+@dataclass(frozen=True)
+class CutReply(WireFault):
+    """Redis does what it is asked, and its reply is lost: it is withheld, and the connection is closed.
+
+    `hit` counts replies; each is an event `wire_cut`. Commands that a script calls are not seen.
+
+    Args:
+        target: the worker's name, or "producer", "one", "all" (the workers), "oldest".
+        at: seconds after the first job is due.
+        command: whose reply, such as "XACK".
+        nth: the first that is cut, 1 for the very next; all the target's connections are counted together.
+        times: how many in a row are cut.
+        seconds: how long it waits for them at most.
+    """
+
+    kind: ClassVar[str] = "cut-reply"
+    command: str = field(kw_only=True)
+    nth: int = field(default=1, kw_only=True)
+    times: int = field(default=1, kw_only=True)
+    seconds: float = field(default=5.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "nth", "times", "seconds")
+        for name in ("nth", "times"):
+            if not isinstance(getattr(self, name), int):
+                raise UsageError(f"fault 'cut-reply': {name}={getattr(self, name)!r} must be a whole number, 1 or more")
+        if not isinstance(self.command, str) or not self.command.isalpha():
+            raise UsageError(f"fault 'cut-reply': command={self.command!r}, expected one word such as 'XACK'")
+
+    def ends_after(self) -> float | None:
+        """When it waits no longer."""
+        return self.seconds
+
+    def said(self, facts: Mapping[str, Any]) -> str:
+        """Whose reply will be cut."""
+        which = f"reply {self.nth}" + (f" to {self.nth + self.times - 1}" if self.times > 1 else "")
+        return f"{facts['target'] or 'nobody'} will not get {which} to {self.command.upper()}"
+
+    def _trouble(self, names: list[str]) -> Trouble:
+        return Cut(processes=names, command=self.command, nth=self.nth, times=self.times)

@@ -1,0 +1,88 @@
+"""What the tests of the proxy share: journals that remember, and a client that is no more than a socket."""
+
+from __future__ import annotations
+
+import socket
+from urllib.parse import unquote, urlsplit
+
+OK = b"+OK\r\n"
+
+
+class Journal:
+    """Keeps events as (kind, entry, job, deliveries, note)."""
+
+    def __init__(self):
+        self.all = []
+
+    def write(self, kind, *, entry="", job=-1, deliveries=0, note=""):
+        self.all.append((kind, entry, job, deliveries, note))
+
+    def of(self, kind):
+        return [(entry, job, deliveries, note) for it, entry, job, deliveries, note in self.all if it == kind]
+
+    @property
+    def kinds(self):
+        return [kind for kind, *_ in self.all]
+
+
+class Journals(dict):
+    """Gives a journal for each process and incarnation."""
+
+    def __call__(self, process, incarnation):
+        assert (process, incarnation) not in self, "one journal for each, and no more"
+        self[process, incarnation] = Journal()
+        return self[process, incarnation]
+
+    @property
+    def wire(self):
+        return self["wire", 1]
+
+
+def said(*commands):
+    """Commands as they go over the wire."""
+    return b"".join(
+        b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+        for words in ([str(word).encode() for word in command] for command in commands)
+    )
+
+
+class Raw(socket.socket):
+    """A connection to a URL, signed in, that sends and receives bytes."""
+
+    def __init__(self, url, *, sign_in=True):
+        super().__init__()
+        parts = urlsplit(url)
+        self.settimeout(10)
+        try:
+            self.connect((parts.hostname, parts.port))
+        except OSError:
+            self.close()
+            raise
+        if sign_in:
+            self.sendall(said(["AUTH", unquote(parts.password)]))
+            assert self.exactly(len(OK)) == OK
+
+    def exactly(self, size):
+        """So many bytes."""
+        data = b""
+        while len(data) < size and (more := self.recv(size - len(data))):
+            data += more
+        return data
+
+    def rest(self):
+        """What comes until the other side closes."""
+        data = b""
+        while more := self.recv(65536):
+            data += more
+        return data
+
+    def silent(self, seconds=0.1):
+        """Whether nothing comes for a while."""
+        self.settimeout(seconds)
+        try:
+            self.recv(1, socket.MSG_PEEK)
+        except TimeoutError:
+            return True
+        finally:
+            self.settimeout(10)
+        return False
