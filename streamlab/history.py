@@ -5,11 +5,14 @@
       environment.json    where and when: versions, server, machine, and `start_ns`, the clock's reading at the start
       events/             a journal a process (`streamlab.record` has the layout), with its texts beside it
       samples.csv         what the probe saw; missing where none ran
+      entries.csv         what the stream held in the end; missing where nobody could look
       outcome.json        how the run ended and what the server held then; missing where the run was interrupted
 
 `outcome.json` is written last: {"ended": "drained" | "timed out" | "interrupted", "ended_ns": ..., "pending":
 {entry: consumer}, "undelivered": [entry, ...], "dead": [{"entry": ..., "job": ..., "reason": ...}, ...], "length": ...,
-"stream": ..., "group": ...}, and where the lab can tell it, "jobs": {entry: job} for what is pending or undelivered.
+"stream": ..., "group": ..., "group_exists": ..., "last_delivered": entry}, and where the lab can tell it, "jobs":
+{entry: job} for what is pending or undelivered. The workload's own witness says there "effects": {job: times},
+"effects_counted" (whether a job that is missing there has none) and "idempotent" (whether to do it again is harmless).
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from __future__ import annotations
 import io
 import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,13 +31,28 @@ import numpy.typing as npt
 import pandas as pd
 
 from streamlab.errors import DataError, MissingError
-from streamlab.journals import events_table, read_journal
+from streamlab.journals import events_table, faults_table, read_journal
 
 ENDINGS = ("drained", "timed out", "interrupted")
 #: The kinds with which an entry comes into a worker's hands.
 DELIVERIES = ("read", "claimed", "own")
 
-_SAMPLES = ("time_ns", "metric", "consumer", "value")
+#: What Redis answered of an entry, as the wire saw it.
+WIRE = ("wire_added", "wire_delivered", "wire_claimed", "wire_acked")
+
+_SAMPLES = {"time_ns": "int64", "metric": "str", "consumer": "str", "value": "float64"}
+_ENTRIES = {"entry": "str", "job": "int64"}
+_OUTCOME: dict[str, Any] = {
+    "pending": {},
+    "undelivered": [],
+    "dead": [],
+    "jobs": {},
+    "effects": {},
+    "effects_counted": False,
+    "idempotent": False,
+    "group_exists": True,
+    "last_delivered": "",
+}
 _Bools = npt.NDArray[np.bool_]
 
 
@@ -50,6 +68,8 @@ class History:
     `consumer` ('' = none), `value`. Where the probe got no answer there is no row.
 
     `outcome` is None where the run was interrupted before it could write one.
+
+    `entries`, one row an entry that the stream held in the end: `entry`, `job` (-1 = none). None where nobody looked.
     """
 
     folder: Path
@@ -58,6 +78,7 @@ class History:
     experiment: dict[str, Any]
     environment: dict[str, Any]
     outcome: dict[str, Any] | None
+    entries: pd.DataFrame | None = None
 
     @classmethod
     def load(cls, folder: str | Path) -> History:
@@ -75,7 +96,8 @@ class History:
             raise MissingError(f"{folder / 'events'}: no such folder, expected a journal of every process in it")
         journals = [journal for path in sorted((folder / "events").glob("*.events")) if (journal := read_journal(path))]
         samples = _samples(folder / "samples.csv", start_ns)
-        return cls(folder, events_table(journals, start_ns), samples, experiment, environment, outcome)
+        entries = _lines(path, _ENTRIES) if (path := folder / "entries.csv").exists() else None
+        return cls(folder, events_table(journals, start_ns), samples, experiment, environment, outcome, entries)
 
     @cached_property
     def jobs(self) -> pd.DataFrame:
@@ -85,7 +107,7 @@ class History:
         tried); `entry` (the first, '' = none), `entries` (how many); `delivered` (times, as the workers wrote),
         `deliveries` (the server's largest count), `claimed`, `reclaimed` (times; the latter from another worker);
         `first_started`, `first_done` (s), `times_done`, `failed` (times), `acked` (s), `dead` (in the dead-letter
-        stream), `latency` (first done - due, s).
+        stream), `latency` (first done - due, s), `on_wire` (whether Redis answered something of it, seen on the wire).
         """
         return _jobs(self)
 
@@ -98,10 +120,18 @@ class History:
     def faults(self) -> pd.DataFrame:
         """One row a fault, in the order of time.
 
-        `fault`, `target`, `name` (both, for a reader), `start`, `end` (s, NaN = never ended), `held` (messages that the
-        target held, NaN = not told), `details` (the note that the lab wrote, a dict).
+        `fault`, `family` ('worker', 'wire', 'redis', 'operator', '' = not told), `target`, `name` (kind and target, for
+        a reader), `start`, `end` (s, NaN = never ended), `held` (messages that the target held) and `hit` (what else it
+        met: connections, entries, messages; NaN = not told), `details` (what the lab wrote when it began and, over
+        that, when it ended; a dict).
         """
-        return _faults(self)
+        return faults_table(self.events, self.folder / "events")
+
+    def first(self, *kinds: str) -> pd.Series[float]:
+        """When the first event of these kinds was (s), by job; jobs that have none are left out."""
+        rows = np.flatnonzero((self.events["kind"].isin(kinds) & self.events["job"].notna()).to_numpy())
+        jobs, first = np.unique(self.events["job"].to_numpy(dtype=np.int64, na_value=-1)[rows], return_index=True)
+        return pd.Series(self.events["time"].to_numpy()[rows[first]], index=jobs)
 
     @property
     def end(self) -> float:
@@ -125,27 +155,33 @@ def _outcome(path: Path) -> dict[str, Any]:
     outcome = _parsed(path, json.loads, "a JSON object")
     if outcome.get("ended") not in ENDINGS:
         raise DataError(f"{path}: ended is {outcome.get('ended')!r}, expected one of {', '.join(ENDINGS)}")
-    for key, kind in (("pending", dict), ("undelivered", list), ("dead", list), ("jobs", dict)):
-        if not isinstance(outcome.setdefault(key, kind()), kind):
+    for key, default in _OUTCOME.items():
+        kind = type(default)
+        if not isinstance(outcome.setdefault(key, kind(default)), kind):
             raise DataError(f"{path}: {key} is a {type(outcome[key]).__name__}, expected a {kind.__name__}")
     if not all(isinstance(row, dict) for row in outcome["dead"]):
         raise DataError(f"{path}: dead is not a list of objects with entry and job")
+    if not all(job.isdecimal() and type(times) is int for job, times in outcome["effects"].items()):
+        raise DataError(f"{path}: effects is not an object of job numbers and how often each has its effect")
     return outcome
 
 
-def _samples(path: Path, start_ns: int) -> pd.DataFrame:
-    """The probe's file; a last line without its end was torn when the process died, and is no sample."""
+def _lines(path: Path, types: Mapping[str, str]) -> pd.DataFrame:
+    """A file of lines; a last one without its end was torn when the process died, and is none."""
     whole, end, _ = path.read_bytes().rpartition(b"\n") if path.exists() else (b"", b"", b"")
-    table = pd.DataFrame({name: [] for name in _SAMPLES})
+    table = pd.DataFrame({name: [] for name in types}).astype(dict(types))
     if end:
         try:
-            types = {"time_ns": "int64", "metric": "str", "consumer": "str", "value": "float64"}
-            table = pd.read_csv(io.BytesIO(whole + end), dtype=types, keep_default_na=False)
+            table = pd.read_csv(io.BytesIO(whole + end), dtype=dict(types), keep_default_na=False)
         except ValueError as error:  # pandas' parser errors are ValueErrors too
-            raise DataError(f"{path}: expected lines of {','.join(_SAMPLES)}: {str(error).splitlines()[0]}") from None
-        if tuple(table.columns) != _SAMPLES:
-            raise DataError(f"{path}: columns {','.join(table.columns)}, expected {','.join(_SAMPLES)}")
-    table = table.astype({"time_ns": "int64", "metric": "category", "consumer": "category", "value": "float64"})
+            raise DataError(f"{path}: expected lines of {','.join(types)}: {str(error).splitlines()[0]}") from None
+        if list(table.columns) != list(types):
+            raise DataError(f"{path}: columns {','.join(table.columns)}, expected {','.join(types)}")
+    return table
+
+
+def _samples(path: Path, start_ns: int) -> pd.DataFrame:
+    table = _lines(path, _SAMPLES).astype({"metric": "category", "consumer": "category"})
     table.insert(0, "time", (table["time_ns"] - start_ns) / 1e9)
     return table.drop(columns="time_ns").sort_values("time", kind="stable", ignore_index=True)
 
@@ -211,31 +247,8 @@ def _jobs(history: History) -> pd.DataFrame:
             "acked": first(time, is_kind["acked"]),
             "dead": (times(is_kind["dead"] | dead_entry) > 0) | np.isin(jobs, list(buried)),
             "latency": first_done - first_due,
+            "on_wire": times(np.logical_or.reduce([is_kind[kind] for kind in WIRE])) > 0,
         },
         index=pd.Index(jobs, name="job"),
     )
     return table.iloc[1:]
-
-
-def _faults(history: History) -> pd.DataFrame:
-    rows: list[dict[str, Any]] = []
-    running: dict[object, dict[str, Any]] = {}
-    events = history.events[history.events["kind"].isin(["fault_on", "fault_off"])]
-    for time, kind, note in zip(events["time"], events["kind"], events["note"], strict=True):
-        try:
-            details = json.loads(note)
-            fault, target = str(details["fault"]), str(details.get("target") or "")
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise DataError(
-                f'{history.folder / "events"}: {kind} with note {note!r}, expected {{"fault": ...}}'
-            ) from None
-        key = details.get("index", (fault, target))  # its place in the plan, where it had one
-        if kind == "fault_on":
-            held = details.get("held")
-            row = {"fault": fault, "target": target, "name": f"{fault} {target}".strip(), "start": time, "end": np.nan}
-            running[key] = row | {"held": np.nan if held is None else float(held), "details": details}
-            rows.append(running[key])
-        elif key in running:
-            running.pop(key)["end"] = time
-    columns = ["fault", "target", "name", "start", "end", "held", "details"]
-    return pd.DataFrame(rows, columns=columns).astype({"start": float, "end": float, "held": float})

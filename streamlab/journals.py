@@ -1,4 +1,4 @@
-"""The reading half of `observe.journal`: the journals of a run, made one table of events.
+"""The reading half of `observe.journal`: the journals of a run, made one table of events, and one of its faults.
 
 A million events in about a second: numpy reads the records whole, and a text or an entry ID becomes a string once,
 however many events name it (pandas categories).
@@ -6,6 +6,8 @@ however many events name it (pandas categories).
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from streamlab.errors import DataError
-from streamlab.record import FIELDS, HEADER, KINDS, MAGIC, RECORD, SPARE_BYTES, TEXT_LENGTH, VERSION
+from streamlab.record import FIELDS, HEADER, KINDS, MAGIC, RECORD, SPARE_BYTES, TEXT_LENGTH, VERSION, parse_entry
 
 _EVENT = np.dtype(
     [(name, "<" + code) for name, code in FIELDS[:-1]] + [("spare", f"V{SPARE_BYTES}"), (FIELDS[-1][0], FIELDS[-1][1])]
@@ -137,3 +139,48 @@ def _jobs(jobs: _Array, entry: pd.Categorical[str]) -> pd.arrays.IntegerArray:
     of_entry[codes[told]] = jobs[told]
     jobs = np.where((jobs < 0) & (codes > 0), of_entry[codes], jobs)
     return pd.arrays.IntegerArray(jobs, jobs < 0)
+
+
+def faults_table(events: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """What the lab wrote of its faults, one row a fault; `History.faults` has its columns. Raises DataError."""
+    met: Counter[object] = Counter()  # messages, by the number of the fault inside a worker that met them
+    for note, times in events.loc[(events["kind"] == "fault_hit").to_numpy(), "note"].value_counts().items():
+        if times:
+            met[_details(folder, "fault_hit", str(note))["index"]] += int(times)
+    rows: list[dict[str, Any]] = []
+    running: dict[object, dict[str, Any]] = {}
+    told = events[events["kind"].isin(["fault_on", "fault_off"]).to_numpy()]
+    for time, kind, note in zip(told["time"], told["kind"], told["note"], strict=True):
+        details = _details(folder, kind, note)
+        fault, target = str(details["fault"]), str(details.get("target", ""))
+        key = details.get("index", (fault, target))  # its place in the plan, where it had one
+        if kind == "fault_on":
+            row: dict[str, Any] = {"fault": fault, "family": str(details.get("family", "")), "target": target}
+            row |= {"name": f"{fault} {target}".strip(), "start": time, "end": np.nan, "details": details}
+            running[key] = row
+            rows.append(row)
+        elif key in running:
+            row = running.pop(key)
+            row |= {"end": time, "details": row["details"] | details}
+    for row in rows:
+        row |= {"held": row["details"].get("held"), "hit": _hit(row["details"], met)}
+    columns = ["fault", "family", "target", "name", "start", "end", "held", "hit", "details"]
+    return pd.DataFrame(rows, columns=columns).astype({"start": float, "end": float, "held": float, "hit": float})
+
+
+def _hit(details: dict[str, Any], met: Counter[object]) -> float | None:
+    """How much a fault met: what it said, or, of one inside a worker, what the worker's process wrote."""
+    index = details.get("index")
+    inside = index in met or (details.get("family") == "worker" and "held" not in details)
+    return details.get("hit", met[index] if inside else None)
+
+
+def _details(folder: Path, kind: str, note: str) -> dict[str, Any]:
+    needed = "index" if kind == "fault_hit" else "fault"
+    try:
+        details = {key: value for key, value in json.loads(note).items() if value is not None}
+        _ = details[needed], hash(details.get("index")), float(details.get("held", 0)), float(details.get("hit", 0))
+        _ = list(details.get("entries", [])), parse_entry(str(details.get("below", "")))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise DataError(f'{folder}: {kind} with note {note!r}, expected {{"{needed}": ...}}') from None
+    return details

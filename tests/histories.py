@@ -60,11 +60,28 @@ class Story:
             self.event(kind, worker, at + n / 100, job, **{"deliveries": 1, **more})
         return self
 
-    def fault(self, fault: str, target: str, at: float, until: float | None = None, **more: Any) -> Self:
-        note = json.dumps({"fault": fault, "target": target, **more})
-        self.event("fault_on", "lab", at, note=note)
+    def fault(
+        self, fault: str, target: str, at: float, until: float | None = None, off: Any = None, **more: Any
+    ) -> Self:
+        """`more` are the facts of its note, `off` those that it adds in the end."""
+        note = {"fault": fault, "target": target, **more}
+        self.event("fault_on", "lab", at, note=json.dumps(note))
         if until is not None:
-            self.event("fault_off", "lab", until, note=note)
+            self.event("fault_off", "lab", until, note=json.dumps(note | (off or {})))
+        return self
+
+    def hit(self, process: str, at: float, job: int, index: int) -> Self:
+        """A fault inside a worker met a message."""
+        return self.event("fault_hit", process, at, job, note=json.dumps({"index": index}))
+
+    def wire(self, kind: str, at: float, job: int = -1, note: str = "worker-1", **more: Any) -> Self:
+        """What the lab's proxy saw; `note` is who spoke, and more."""
+        return self.event(f"wire_{kind}", "wire", at, job, note=note, **more)
+
+    def holds(self, *rows: int | tuple[str, int]) -> Self:
+        """What the stream holds in the end: the entries of jobs, or entries and what job they name."""
+        pairs = [(self.entry(row), row) if isinstance(row, int) else row for row in rows]
+        (self.folder / "entries.csv").write_text("entry,job\n" + "".join(f"{entry},{job}\n" for entry, job in pairs))
         return self
 
     def sample(self, at: float, metric: str, value: float, consumer: str = "") -> Self:

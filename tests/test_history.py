@@ -105,6 +105,58 @@ def test_faults_are_paired_by_their_place_in_the_plan_or_by_name(tmp_path: Path)
     np.testing.assert_array_equal(faults["held"], [3, 1, np.nan, np.nan])
 
 
+def test_a_fault_is_told_by_both_its_notes_and_by_what_met_it(tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    story.fault("kill", "worker-1", 1.0, until=2.0, family="worker", held=3, index=0)
+    story.fault("reset", "all", 1.5, until=1.5, family="wire", index=1, hit=1, off={"hit": 4, "held": 2, "lost": 7})
+    story.fault("slow", "worker-1", 3.0, until=5.0, family="worker", index=2)
+    story.fault("slow", "worker-1", 4.0, until=4.5, family="worker", index=3)
+    story.hit("worker-1", 3.1, 7, index=2).hit("worker-1", 4.1, 8, index=2).fault("pause", "", 6.0, off=None)
+    faults = story.load().faults
+    assert faults["family"].tolist() == ["worker", "wire", "worker", "worker", ""]
+    np.testing.assert_array_equal(faults["held"], [3, 2, np.nan, np.nan, np.nan])
+    np.testing.assert_array_equal(faults["hit"], [np.nan, 4, 2, 0, np.nan])
+    np.testing.assert_array_equal(faults["end"], [2.0, 1.5, 5.0, 4.5, np.nan])
+    assert faults["details"][1] == {
+        "fault": "reset",
+        "target": "all",
+        "family": "wire",
+        "index": 1,
+        "hit": 4,
+        "held": 2,
+        "lost": 7,
+    }
+
+
+def test_the_stream_in_the_end(tmp_path: Path) -> None:
+    assert History.load(Story(tmp_path / "old").write()).entries is None
+    assert History.load(Story(tmp_path / "empty").holds().write()).entries.empty  # type: ignore[union-attr]
+    folder = Story(tmp_path / "some").holds(3, ("9-9", -1)).write()
+    with (folder / "entries.csv").open("a") as file:
+        file.write("1700000")
+    entries = History.load(folder).entries
+    assert entries is not None
+    assert entries.values.tolist() == [[Story.entry(3), 3], ["9-9", -1]]
+
+
+def test_an_outcome_of_an_older_version_has_what_is_new(tmp_path: Path) -> None:
+    outcome = Story(tmp_path).end().load().outcome
+    assert outcome is not None
+    new = {"effects": {}, "effects_counted": False, "idempotent": False, "group_exists": True, "last_delivered": ""}
+    assert outcome.items() >= new.items()
+
+
+def test_the_first_event_of_a_kind_by_job(tmp_path: Path) -> None:
+    story = Story(tmp_path).add(3, 0.1).work(3, "worker-1", 0.5).work(3, "worker-2", 0.7).add(1, 0.2)
+    story.work(1, "worker-1", 0.9).event("done", "worker-1", 0.3, entry="9-9")
+    assert story.load().first("done", "dead").to_dict() == {1: 0.92, 3: 0.52}
+
+
+def test_what_the_wire_saw_of_a_job(tmp_path: Path) -> None:
+    story = Story(tmp_path).add(1, 0.1).add(2, 0.1, "unknown").wire("added", 0.1, 2, "producer").wire("error", 0.2)
+    assert story.load().jobs["on_wire"].to_dict() == {1: False, 2: True}
+
+
 def test_samples_ignore_a_torn_last_line(tmp_path: Path) -> None:
     story = Story(tmp_path).sample(0.5, "pending", 3, "worker-1").sample(0.5, "lag", 7)
     folder = story.write()
@@ -147,6 +199,23 @@ SPOILERS: dict[str, tuple[Callable[[Path], object], type[StreamlabError], str]] 
         DataError,
         "outcome.json.*pending.*dict",
     ),
+    "effects are odd": (
+        lambda f: write_json(f / "outcome.json", {"ended": "drained", "effects": {"job 7": 1}}),
+        DataError,
+        "outcome.json.*effects",
+    ),
+    "effects are no counts": (
+        lambda f: write_json(f / "outcome.json", {"ended": "drained", "effects": {"7": True}}),
+        DataError,
+        "outcome.json.*effects",
+    ),
+    "effects counted is odd": (
+        lambda f: write_json(f / "outcome.json", {"ended": "drained", "effects_counted": 1}),
+        DataError,
+        "outcome.json.*effects_counted is a int, expected a bool",
+    ),
+    "foreign entries": (lambda f: (f / "entries.csv").write_text("a,b\n1,2\n"), DataError, "entries.csv.*entry,job"),
+    "odd entries": (lambda f: (f / "entries.csv").write_text("entry,job\n1-1,x\n"), DataError, "entries.csv"),
     "dead is odd": (
         lambda f: write_json(f / "outcome.json", {"ended": "drained", "dead": [1]}),
         DataError,
@@ -192,10 +261,15 @@ def test_no_folder(tmp_path: Path) -> None:
 
 
 def test_a_fault_without_a_note_is_damage(tmp_path: Path) -> None:
-    for n, note in enumerate(["", "[]", "{}", "kill"]):
+    notes = ["", "[]", "{}", "kill", '{"fault": "kill", "held": "x"}', '{"fault": "trim", "below": "x"}']
+    notes += ['{"fault": "kill", "index": []}', '{"fault": "delete", "entries": 7}']
+    for n, note in enumerate(notes):
         history = Story(tmp_path / str(n)).event("fault_on", "lab", 1.0, note=note).load()
         with pytest.raises(DataError, match="fault_on"):
             _ = history.faults
+    history = Story(tmp_path / "hit").event("fault_hit", "worker-1", 1.0, note="{}").load()
+    with pytest.raises(DataError, match=r"fault_hit.*index"):
+        _ = history.faults
 
 
 def test_write_json_leaves_the_old_file_where_it_fails(tmp_path: Path) -> None:
