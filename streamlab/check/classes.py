@@ -8,12 +8,54 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from streamlab.check import holders, order
 from streamlab.check.facts import Facts, evidence
+from streamlab.check.spin import repeats
 
 
 def lost(facts: Facts) -> list[str]:
-    """Added, or seen by a worker, yet never done, not dead-lettered, and not on the server any more."""
+    """Added, or seen somewhere, yet never done, not dead-lettered, and not pending or undelivered in the end."""
     return evidence(facts.jobs[facts.jobs["fate"] == "lost"])
+
+
+def lost_by_redis(facts: Facts) -> list[str]:
+    """Lost: not acknowledged, and gone from the stream, though nothing in the run is known to have deleted it.
+
+    Where somebody else's worker or producer ran, which may delete unseen, a fault must tell that Redis lost something.
+    FLUSHALL is such a fault: the queue had no part in it.
+    """
+    return evidence(facts.jobs[facts.jobs["place"] == "lost_by_redis"])
+
+
+def lost_removed(facts: Facts) -> list[str]:
+    """Lost: its entry was trimmed or deleted before anybody had acknowledged it.
+
+    By a fault of an operator, as its note tells, or by somebody unseen where a worker found the entry pending and gone.
+    """
+    return evidence(facts.jobs[facts.jobs["place"] == "lost_removed"])
+
+
+def lost_acked(facts: Facts) -> list[str]:
+    """Lost: acknowledged, though nobody had done it."""
+    return evidence(facts.jobs[facts.jobs["place"] == "lost_acked"])
+
+
+def lost_discarded(facts: Facts) -> list[str]:
+    """Lost: delivered and still in the stream, but no longer pending, though nobody acknowledged it.
+
+    XGROUP DELCONSUMER and XGROUP DESTROY throw pending entries away; XREADGROUP NOACK never makes any.
+    """
+    return evidence(facts.jobs[facts.jobs["place"] == "lost_discarded"])
+
+
+def lost_skipped(facts: Facts) -> list[str]:
+    """Lost: still in the stream and never delivered, though the group's cursor has gone past it."""
+    return evidence(facts.jobs[facts.jobs["place"] == "lost_skipped"])
+
+
+def lost_unexplained(facts: Facts) -> list[str]:
+    """Lost, and nothing that was written down tells where."""
+    return evidence(facts.jobs[facts.jobs["place"] == "lost_unexplained"])
 
 
 def stuck(facts: Facts) -> list[str]:
@@ -47,8 +89,8 @@ def unknown_adds(facts: Facts) -> list[str]:
 
 
 def produced_twice(facts: Facts) -> list[str]:
-    """One job has two or more entries in the stream."""
-    return evidence(facts.jobs[facts.jobs["entries"] > 1])
+    """One job has two or more entries in the stream, as events tell, or the stream itself in the end."""
+    return evidence(facts.jobs[(facts.jobs["entries"] > 1) | (facts.jobs["kept"] > 1)])
 
 
 def redelivered(facts: Facts) -> list[str]:
@@ -76,10 +118,62 @@ def unacked(facts: Facts) -> list[str]:
     return evidence(facts.jobs[(facts.jobs["fate"] == "done") & facts.jobs["pending"]])
 
 
+def torn(facts: Facts) -> list[str]:
+    """One entry is dead-lettered and still pending in the end, or dead-lettered and done."""
+    return evidence(facts.jobs[facts.jobs.index.isin(facts.torn)])
+
+
+def zombie_acks(facts: Facts) -> list[str]:
+    """Acknowledged by a process that was not the last one to have got the entry: another had read or claimed it since.
+
+    A restarted process is another. Redis takes such an ack, whoever owns the entry.
+    """
+    events = facts.history.events
+    return evidence(facts.jobs[facts.jobs.index.isin(events.loc[holders.zombie_acks(facts.history), "job"])])
+
+
+def reordered(facts: Facts) -> list[str]:
+    """First done after a job of the same key whose entry is behind its own in the stream.
+
+    A job's key is its number modulo the experiment's `keys`. Jobs that were never done are not in any order.
+    """
+    return evidence(facts.jobs[order.reordered(facts.history, facts.jobs)])
+
+
+def effect_twice(facts: Facts) -> list[str]:
+    """The workload's own witness found its effect more than once."""
+    return evidence(facts.jobs[facts.jobs["effects"] > 1])
+
+
+def effect_missing(facts: Facts) -> list[str]:
+    """A worker wrote that it was done, and the workload's own witness, which counts every effect, found none."""
+    missing = (facts.jobs["times_done"] > 0) & (facts.jobs["effects"] == 0) & facts.outcome["effects_counted"]
+    return evidence(facts.jobs[missing])
+
+
+def late(facts: Facts) -> list[str]:
+    """Stranded by a fault, and not done or dead-lettered within the experiment's `recovery_within` seconds of it."""
+    within = float(facts.history.experiment.get("recovery_within", 0))
+    found = {job for it in facts.strandings for job in it.later_than(within, facts.history.end)} if within else set()
+    return evidence(facts.jobs[facts.jobs.index.isin(found)])
+
+
+def spinning(facts: Facts) -> list[str]:
+    """A process that got the same error from Redis 100 times or more within a second, as the wire saw; its name."""
+    return repeats(facts.history.events)
+
+
+#: The parts of a job's life: what became of it, where it was lost, what else happened to it. And two that are no jobs.
 CLASSES: dict[str, Callable[[Facts], list[str]]] = {
     check.__name__: check
     for check in (
         lost,
+        lost_by_redis,
+        lost_removed,
+        lost_acked,
+        lost_discarded,
+        lost_skipped,
+        lost_unexplained,
         stuck,
         dead_lettered,
         not_added,
@@ -89,11 +183,20 @@ CLASSES: dict[str, Callable[[Facts], list[str]]] = {
         produced_twice,
         redelivered,
         reclaimed,
+        zombie_acks,
         done_twice,
+        effect_twice,
+        effect_missing,
+        reordered,
+        late,
+        torn,
         failed_attempts,
         unacked,
+        spinning,
     )
 }
 
-#: What breaks a guarantee that an experiment may claim.
-GUARANTEES = {"at-least-once": ("lost", "stuck", "unexpected")}
+
+def definitions() -> dict[str, str]:
+    """Every class and the sentence that defines it."""
+    return {name: " ".join((check.__doc__ or "").split("\n\n")[0].split()) for name, check in CLASSES.items()}

@@ -7,6 +7,12 @@ from typing import Any
 
 from streamlab.history import History
 
+_MET = {
+    "worker": "no message met it",
+    "wire": "nothing passed the wire that it met",
+    "redis": "Redis had nothing for it to hit",
+    "operator": "there was nothing to change or remove",
+}
 _WORK = ("adding", "added", "read", "claimed", "own", "started", "done", "acked", "failed", "retry", "dead")
 
 
@@ -24,6 +30,10 @@ def missed(history: History) -> list[str]:
         name, start, end = fault["name"], fault["start"], fault["end"]
         if fault["held"] == 0:
             reasons.append(f"{name} at {start:.2f} s hit nothing: it held no message")
+        elif fault["hit"] == 0:
+            reasons.append(f"{name} at {start:.2f} s hit nothing: {_MET.get(fault['family'], 'it met nothing')}")
+        elif fault["held"] > 0 or fault["details"].get("entries"):
+            continue  # there were messages for it, whether or not anybody went on with them
         elif len(work) and start > work.iloc[-1]:
             reasons.append(f"{name} at {start:.2f} s came after the work, which ended at {work.iloc[-1]:.2f} s")
         elif len(work) and end < work.iloc[0]:
@@ -35,7 +45,8 @@ def _not_begun(history: History) -> list[str]:
     """Planned faults whose name happened less often; targets do not count, since a plan may aim at 'one' of them."""
     planned = history.experiment.get("faults", [])
     names = Counter(_name(fault) for fault in planned if isinstance(fault, dict))
-    return sorted((names - Counter(name.lower() for name in history.faults["fault"])).elements())
+    happened = (row for row in history.faults.to_dict("records") if row["details"].get("planned", True))
+    return sorted((names - Counter(row["fault"].lower() for row in happened)).elements())
 
 
 def _name(fault: dict[str, Any]) -> str:

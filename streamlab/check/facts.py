@@ -10,14 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from streamlab.history import History
+from streamlab.check.losses import places
+from streamlab.check.recovery import Stranding, strandings
+from streamlab.history import WIRE, History
 
 #: What can become of a job that a producer offered; each job has exactly one of them.
 FATES = {
-    "done": "a worker wrote that the effect exists",
+    "done": "a worker wrote that the effect exists, or the workload's own witness found it",
     "dead_lettered": "never done, and in the dead-letter stream",
     "stuck": "never done, and still pending or undelivered on the server when the drain's budget ended",
-    "lost": "added, or seen by a worker, but never done, not dead-lettered, and not on the server any more",
+    "lost": "added, or seen somewhere, but never done, not dead-lettered, and not pending or undelivered in the end",
     "not_added": "the producer knows that it was refused, and nobody saw it",
     "unknown": "nobody can say: the producer got no answer and nobody saw it, or the run was interrupted",
 }
@@ -43,26 +45,64 @@ class Facts:
             "undelivered": [],
             "dead": [],
             "jobs": {},
+            "effects": {},
+            "effects_counted": False,
+            "idempotent": False,
         }
 
     @cached_property
     def jobs(self) -> pd.DataFrame:
-        """The offered jobs: `History.jobs`, and `pending`, `on_server`, `seen` (by a worker or there), `fate`."""
+        """The offered jobs: `History.jobs`, and what follows.
+
+        `pending` and `on_server` (pending or undelivered in the end), `effects` (how often the workload's own witness
+        found the effect), `kept` (how many entries of it the stream held in the end), `seen` (by a worker, the wire,
+        the witness, or in Redis in the end), `fate` (of `FATES`), `place` (where it was lost, of `PLACES`; '' = not).
+        """
         jobs = self.history.jobs
         jobs = jobs[(jobs["adding"] != "").to_numpy()].copy()
         pending = self._jobs_of(set(self.outcome["pending"]))
         jobs["pending"] = jobs.index.isin(pending)
         jobs["on_server"] = jobs.index.isin(pending | self._jobs_of(set(self.outcome["undelivered"])))
-        jobs["seen"] = (jobs["delivered"] > 0) | (jobs["times_done"] > 0) | jobs["on_server"] | jobs["dead"]
+        effects = pd.Series({int(job): times for job, times in self.outcome["effects"].items()}, dtype="int64")
+        jobs["effects"] = effects.reindex(jobs.index, fill_value=0)
+        jobs["kept"] = self._kept["job"].value_counts().reindex(jobs.index, fill_value=0)
+        handled = (jobs["delivered"] > 0) | (jobs["times_done"] > 0) | (jobs["effects"] > 0) | jobs["dead"]
+        jobs["seen"] = handled | jobs["on_wire"] | jobs["on_server"] | (jobs["kept"] > 0)
         jobs["fate"] = pd.Categorical(self._fates(jobs), categories=list(FATES))
+        jobs["place"] = ""
+        lost = jobs["fate"] == "lost"
+        jobs.loc[lost, "place"] = places(self.history, jobs[lost])
         return jobs
+
+    @property
+    def torn(self) -> set[int]:
+        """The jobs of which one entry is dead-lettered and pending, or dead-lettered and done."""
+        events, dead = self.history.events, self.outcome["dead"]
+        buried = {str(row.get("entry") or "") for row in dead} | set(events.loc[events["kind"] == "dead", "entry"])
+        done = set(events.loc[(events["kind"] == "done") & events["entry"].isin(buried), "entry"])
+        # Of a dead letter that does not say where it came from, all entries of its job are meant.
+        nameless = {int(row["job"]) for row in dead if not row.get("entry") and row.get("job") is not None}
+        jobs = self.jobs[self.jobs.index.isin(nameless)]
+        torn = set(jobs.index[(jobs["times_done"] > 0) | jobs["pending"]])
+        return torn | self._jobs_of((buried - {""}) & (done | set(self.outcome["pending"])))
+
+    @cached_property
+    def strandings(self) -> list[Stranding]:
+        """What the faults left stranded."""
+        return strandings(self.history)
+
+    @property
+    def _kept(self) -> pd.DataFrame:
+        """What the stream held in the end, as far as anybody looked."""
+        entries = self.history.entries
+        return pd.DataFrame({"entry": [], "job": []}) if entries is None else entries
 
     def _fates(self, jobs: pd.DataFrame) -> npt.NDArray[Any]:
         refused = (jobs["adding"] == "refused") & ~jobs["seen"]
         unsettled = np.full(len(jobs), not self.settled)
         exists = (jobs["adding"] == "added") | jobs["seen"]
         cases = {
-            "done": jobs["times_done"] > 0,
+            "done": (jobs["times_done"] > 0) | (jobs["effects"] > 0),
             "dead_lettered": jobs["dead"],
             "not_added": refused,
             "unknown": unsettled,
@@ -84,17 +124,19 @@ class Facts:
         An entry that was only found deleted, or only left on the server, shows no job. Where an add got no answer
         and was never seen, it may be that one, and is not held against anybody.
         """
-        events, jobs = self.history.events, self.history.jobs
-        nobodys = events[events["job"].isna() & (events["entry"] != "")]
+        events, jobs, outcome = self.history.events, self.history.jobs, self.outcome
+        nobodys = events[events["job"].isna() & (events["entry"] != "") & ~events["kind"].isin(WIRE)]
         silent = set(nobodys.loc[nobodys["kind"] == "deleted", "entry"])
         handled = set(nobodys.loc[nobodys["kind"] != "deleted", "entry"])
-        left = set(self.outcome["pending"]) | set(self.outcome["undelivered"])
+        kept = self._kept[~self._kept["job"].isin(jobs.index)]
+        left = {entry: outcome["jobs"].get(entry, -1) for entry in [*outcome["pending"], *outcome["undelivered"]]}
+        left |= dict(zip(kept["entry"], kept["job"], strict=True))
         known = set(events.loc[events["entry"].isin(left), "entry"])
-        silent |= {entry for entry in left - known if entry not in self.outcome["jobs"]}
+        silent |= {entry for entry, job in left.items() if job < 0 and entry not in known}
         if (self.jobs["fate"] == "unknown").any():
             silent = set()
         foreign = jobs[((jobs["adding"] == "") | ((jobs["adding"] == "refused") & (jobs["delivered"] > 0))).to_numpy()]
-        left_foreign = {e for e, job in self.outcome["jobs"].items() if e in left and int(job) not in jobs.index}
+        left_foreign = {entry for entry, job in left.items() if job >= 0 and job not in jobs.index}
         return sorted(handled | silent | left_foreign) + evidence(foreign)
 
 

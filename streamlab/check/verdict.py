@@ -5,11 +5,29 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from html import escape
+from math import inf
 from typing import Any
+
+from streamlab.check.losses import PLACES
 
 EXIT_CODES = {"valid": 0, "invalid": 1, "unknown": 2}
 _ALWAYS_SAID = ("added", "done", "lost", "reclaimed", "done_twice")
-_SAID_WHERE_ANY = ("stuck", "dead_lettered", "unexpected", "not_added", "unknown", "produced_twice", "unacked")
+_SAID_WHERE_ANY = (
+    "stuck",
+    "unexpected",
+    "effect_twice",
+    "effect_missing",
+    "reordered",
+    "late",
+    "dead_lettered",
+    "torn",
+    "not_added",
+    "unknown",
+    "unacked",
+    "zombie_acks",
+    "produced_twice",
+    "spinning",
+)
 # Readable on JupyterLab's white and on its black.
 _COLOURS = {"valid": "#009E73", "invalid": "#D55E00", "unknown": "#CC79A7"}
 
@@ -23,8 +41,12 @@ class Verdict:
         verdict.counts["lost"]      0
         verdict.reclaimed           ['1700000000480-0', ...]
 
-    `counts` are jobs, except `unexpected` (entries) and `failed_attempts` (attempts). Every job is counted once
-    among done, dead_lettered, stuck, lost, not_added and unknown. `streamlab.check.classes` defines every class.
+    `counts` are jobs, except `unexpected` (entries), `failed_attempts` (attempts) and `spinning` (processes). Every job
+    is counted once among done, dead_lettered, stuck, lost, not_added and unknown, and every lost one once more among
+    the classes that begin with `lost_`, which tell where. `streamlab.check.definitions()` defines every class.
+
+    `recovery` has a row for every fault that stranded messages: `fault`, `start` (s), `stranded` (jobs), `seconds`
+    until the last of them was done or dead-lettered (None = one never was).
     """
 
     verdict: str
@@ -32,11 +54,17 @@ class Verdict:
     evidence: dict[str, list[str]]
     reasons: list[str]
     guarantee: str = field(default="at-least-once")
+    recovery: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
         """What a script sees: 0 valid, 1 invalid, 2 unknown."""
         return EXIT_CODES[self.verdict]
+
+    @property
+    def recovery_seconds(self) -> float | None:
+        """The longest of the recoveries; infinity where one never ended, None where no fault stranded a message."""
+        return max((inf if row["seconds"] is None else row["seconds"] for row in self.recovery), default=None)
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain data, for verdict.json."""
@@ -64,10 +92,15 @@ class Verdict:
     def __str__(self) -> str:
         said = [name for name in self.counts if name in _ALWAYS_SAID or (name in _SAID_WHERE_ANY and self.counts[name])]
         said.sort(key=[*_ALWAYS_SAID, *_SAID_WHERE_ANY].index)
-        line = ", ".join(f"{self.counts[name]} {name.replace('_', ' ')}" for name in said)
+        line = ", ".join(f"{self.counts[name]} {name.replace('_', ' ')}{self._places(name)}" for name in said)
         # What is invalid is in the counts; why something is unknown is not.
         why = f" ({self.reasons[0]})" if self.verdict == "unknown" else ""
         return f"{self.verdict}: {line}{why}"
+
+    def _places(self, name: str) -> str:
+        """Where the lost ones were lost."""
+        places = [f"{count} {words}" for place, words in PLACES.items() if (count := self.counts.get(place, 0))]
+        return f" ({', '.join(places)})" if name == "lost" and places else ""
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))

@@ -1,0 +1,91 @@
+"""Where a lost job was lost: one answer for each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from streamlab.history import History
+from streamlab.record import parse_entry
+
+#: The places in which a job can be lost, each a class of its own, and what a reader calls it in short.
+PLACES = {
+    "lost_by_redis": "by Redis",
+    "lost_removed": "removed",
+    "lost_acked": "acked before done",
+    "lost_discarded": "discarded",
+    "lost_skipped": "skipped",
+    "lost_unexplained": "unexplained",
+}
+#: Faults of this family can lose jobs there.
+FAMILIES = {"lost_by_redis": "redis", **dict.fromkeys(("lost_removed", "lost_discarded", "lost_skipped"), "operator")}
+
+_Bools = npt.NDArray[np.bool_]
+
+
+def places(history: History, lost: pd.DataFrame) -> npt.NDArray[Any]:
+    """For each of these rows of `History.jobs` the one of `PLACES` in which the job was lost."""
+    if lost.empty:
+        return np.empty(0, dtype=object)
+    # Whoever finds an entry deleted finds it pending: nobody had acknowledged it before it was deleted.
+    deleted_at = np.where(lost.index.isin(history.first("deleted").index), -np.inf, np.inf)
+    removed_at = np.minimum(_removed_at(history, lost), deleted_at)
+    acked_at = history.first("acked", "wire_acked").reindex(lost.index).fillna(np.inf).to_numpy()
+    got = (lost["delivered"] > 0) | (lost["deliveries"] > 0) | lost["first_started"].notna()
+    delivered = got.to_numpy() | lost.index.isin(history.first("wire_delivered", "wire_claimed").index)
+    there = _in_stream(history, lost)
+    removed = removed_at < np.inf
+    cases = {
+        "lost_acked": (acked_at < np.inf) & (acked_at < removed_at),
+        "lost_removed": removed & ~there,
+        "lost_by_redis": ~there & _may_be_redis(history, lost) & (history.entries is not None),
+        "lost_discarded": there & (delivered | removed),
+        "lost_skipped": there,
+    }
+    return np.select(list(cases.values()), list(cases), default="lost_unexplained")
+
+
+def _removed_at(history: History, lost: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """When a fault of an operator took each entry out of the stream or the PEL, by its own account (s; inf = none did).
+
+    It lists the entry, or trimmed below an ID that is above. Where it met more than it lists, all that had been added
+    by then are among them, for all that is known.
+    """
+    added = lost["added"].fillna(-np.inf).to_numpy()
+    entries = lost["entry"].astype("object")
+    removed_at = np.full(len(lost), np.inf)
+    for fault in history.faults[history.faults["family"] == "operator"].to_dict("records"):
+        listed = list(fault["details"].get("entries", []))
+        covers = entries.isin(listed).to_numpy()
+        if below := fault["details"].get("below"):
+            limit = parse_entry(str(below))
+            covers = covers | np.array([entry != "" and parse_entry(entry) < limit for entry in entries], dtype=bool)
+        elif listed and fault["hit"] > len(listed):
+            covers = covers | (added <= fault["start"])
+        removed_at[covers] = np.minimum(removed_at[covers], fault["start"])
+    return removed_at
+
+
+def _may_be_redis(history: History, lost: pd.DataFrame) -> _Bools:
+    """Whether nobody else can have deleted the entry.
+
+    Somebody else's worker or producer may have done so without a witness. With them Redis is held to blame only where a
+    fault says that it lost something (`lost` or `entries` in its note), after the entry was added.
+    """
+    if not (history.experiment.get("worker") or history.experiment.get("producer")):
+        return np.ones(len(lost), dtype=bool)
+    may = np.zeros(len(lost), dtype=bool)
+    for fault in history.faults[history.faults["family"] == "redis"].to_dict("records"):
+        if fault["details"].get("lost") or fault["details"].get("entries"):
+            may = may | ~(fault["end"] < lost["added"].to_numpy())  # either may be NaN: not told
+    return may
+
+
+def _in_stream(history: History, lost: pd.DataFrame) -> _Bools:
+    if history.entries is None:
+        return np.zeros(len(lost), dtype=bool)
+    named = lost["entry"].astype("object").isin(history.entries["entry"]).to_numpy()
+    return named | lost.index.isin(history.entries["job"])

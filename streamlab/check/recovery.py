@@ -1,0 +1,99 @@
+"""What faults left stranded, and how long it took until that was done after all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from streamlab.history import DELIVERIES, History
+
+
+@dataclass(frozen=True)
+class Stranding:
+    """What one fault stranded: the jobs that its target had got last, and that were neither done nor acked by then.
+
+    `start` (s) is when it struck; `settled` (s), by job, when the job was first done or dead-lettered, NaN = never.
+    """
+
+    fault: str
+    start: float
+    settled: pd.Series[float]
+
+    @property
+    def seconds(self) -> float | None:
+        """From the strike until the last of them was settled; None where one never was."""
+        return None if self.settled.isna().any() else float(self.settled.max() - self.start)
+
+    def later_than(self, within: float, end: float) -> set[int]:
+        """The jobs that took longer than `within` seconds, as far as that is certain at `end`, the history's last."""
+        return set(self.settled.index[self.settled.fillna(end) > self.start + within])
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the verdict: `fault`, `start`, `stranded` (jobs), `seconds`."""
+        return {"fault": self.fault, "start": self.start, "stranded": len(self.settled), "seconds": self.seconds}
+
+
+def strandings(history: History) -> list[Stranding]:
+    """Of every fault that stranded something, in the order of time."""
+    struck = [
+        (fault["name"], strikes) for fault in history.faults.to_dict("records") if (strikes := _strikes(history, fault))
+    ]
+    if not struck:
+        return []
+    holding = _Holding(history)
+    found = []
+    for name, strikes in struck:
+        stranded = {job for process, time in strikes for job in holding.at(process, time)}
+        if stranded:
+            start = min(time for _, time in strikes)
+            found.append(Stranding(str(name), start, holding.settled.loc[sorted(stranded)]))
+    return found
+
+
+def _strikes(history: History, fault: dict[Hashable, Any]) -> list[tuple[str, float]]:
+    """Whom it struck ('' = everybody), and when."""
+    events = history.events
+    if fault["held"] > 0:
+        known = fault["target"] in events["process"].cat.categories
+        return [(fault["target"] if known else "", fault["start"])]
+    if fault["fault"] != "crash":
+        return []
+    # Ordered beforehand: a process dies at the first message that it meets.
+    hits = events[(events["kind"] == "fault_hit").to_numpy()]
+    rows = zip(hits["process"], hits["time"], hits["note"], strict=True)
+    index = fault["details"].get("index")
+    return [(process, time) for process, time, note in rows if json.loads(note)["index"] == index]
+
+
+class _Holding:
+    """Who has got which entry last, at any time."""
+
+    def __init__(self, history: History) -> None:
+        events = history.events
+        self._time = events["time"].to_numpy()
+        self._entry = events["entry"].cat.codes.to_numpy()
+        self._entries = len(events["entry"].cat.categories)
+        self._process = events["process"]
+        self._job = events["job"].to_numpy(dtype=np.int64, na_value=-1)
+        self._gets = np.flatnonzero(events["kind"].isin(DELIVERIES).to_numpy() & (self._entry > 0) & (self._job >= 0))
+        jobs = history.jobs.index
+        self._over = history.first("done", "dead", "acked", "wire_acked").reindex(jobs)
+        #: When each job was first done or dead-lettered.
+        self.settled = history.first("done", "dead").reindex(jobs)
+
+    def at(self, process: str, time: float) -> set[int]:
+        """The jobs that this process ('' = any) had got last at this time, and that were not done with."""
+        gets = self._gets[: np.searchsorted(self._time[self._gets], time, side="right")]
+        last = np.full(self._entries, -1, np.int64)
+        last[self._entry[gets]] = gets  # of several assignments to one place the last stays
+        rows = last[last >= 0]
+        if process:
+            rows = rows[(self._process.iloc[rows] == process).to_numpy()]
+        jobs = np.unique(self._job[rows])
+        over = (self._over.reindex(jobs) <= time).to_numpy()
+        return set(jobs[~over].tolist())
