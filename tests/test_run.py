@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
@@ -37,7 +39,29 @@ def test_a_message_from_due_time_to_ack(run: Run) -> None:
         "  +2.530 s  worker-1  done: the effect exists (delivery 2)",
         "  +2.531 s  worker-1  acknowledged it (delivery 2)",
     ]
-    assert life._repr_html_().count("<tr>") == 9
+    html = life._repr_html_()
+    assert html.count("<tr>") == 9
+    assert html.count("<td style='text-align: left'>") == 18, "who and what"
+    (picture,) = re.findall(r"src='data:image/png;base64,([^']+)'", html)
+    assert b64decode(picture).startswith(b"\x89PNG")
+
+
+def test_a_fault_that_began_before_the_message_and_one_that_ended(tmp_path: Path) -> None:
+    story = healthy(tmp_path, jobs=2).fault("restart", "redis", 0.05, 0.12).fault("pause", "redis", 0.01, 0.02)
+    lines = str(Run(story.write()).message(1)).splitlines()
+    assert [line.split("  ", 3)[-1].strip() for line in lines if " lab " in line] == [
+        "restart redis",
+        "restart redis is over",
+    ]
+
+
+def test_what_the_wire_saw_is_told_as_what_redis_did(tmp_path: Path) -> None:
+    story = Story(tmp_path).add(0, 0.1).work(0, "worker-1", 0.2)
+    story.event("wire_delivered", "wire", 0.19, 0, note="worker-1")
+    story.event("wire_cut", "wire", 0.3, 0, note="worker-1 XACK")
+    said = str(Run(story.write()).message(0))
+    assert "Redis     delivered it to worker-1" in said
+    assert "Redis     answered, and the wire swallowed the answer: worker-1 XACK" in said
 
 
 def test_a_message_by_any_of_its_names(run: Run) -> None:
@@ -90,7 +114,8 @@ def test_files(run: Run) -> None:
     assert data["verdict"] == "valid"
     assert {"jobs", "done", "lost", "reclaimed", "redelivered", "done_twice", "dead_lettered"} <= set(data["counts"])
     assert Verdict(**data) == run.verdict
-    assert [path.name for path in run.save_pictures()] == ["pel.png", "latency.png"]
+    names = ["pel.png", "latency.png", "lanes.png", "backlog.png", "rate.png"]
+    assert [path.name for path in run.save_pictures()] == names
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in run.folder.glob("*.png"))
     first = (run.folder / "verdict.json").read_bytes()
     assert Run(run.folder).save_verdict().read_bytes() == first, (
@@ -99,8 +124,10 @@ def test_files(run: Run) -> None:
 
 
 def test_plots(run: Run) -> None:
-    for picture in (run.plot(), run.plot_pel(), run.plot_latency()):
-        assert picture._repr_png_().startswith(b"\x89PNG")
+    assert run.plot()._repr_png_().startswith(b"\x89PNG")
+    assert run.plot_lanes(start=1, end=2).figure.axes[0].get_xlim() == (1, 2)
+    with pytest.raises(UsageError, match="start before end"):
+        run.plot_lanes(start=2, end=1)
 
 
 def test_repr_is_one_line_and_reads_nothing(tmp_path: Path, run: Run) -> None:

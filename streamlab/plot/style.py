@@ -1,4 +1,4 @@
-"""How all pictures look: colours, text, axes, and the faults drawn into them.
+"""How all pictures look: colours, text and axes.
 
 Every colour is set on the artist itself: a notebook may have chosen a dark style of its own, and white text on our
 white ground would be no text. The ground is white and opaque, so that a picture reads the same in JupyterLab's dark
@@ -9,42 +9,97 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 import numpy as np
-import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from streamlab.history import History
+
+Colour = tuple[float, float, float]
 
 # Okabe and Ito's colours, told apart by colour-blind readers; without black, which is text, and yellow, too pale.
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, GREY = "#56B4E9", "#CC79A7", "#999999"
 COLOURS = (BLUE, ORANGE, GREEN, SKY, PURPLE, VERMILION, GREY)
-INK, FAINT = "#222222", "#DDDDDD"
-FAULT = "#B00020"
+INK, FAINT, GROUND = "#222222", "#DDDDDD", "#EFEFEF"
 TITLE, TEXT, SMALL = 12, 10, 9
+DPI = 100
+HALO = [withStroke(linewidth=3, foreground="white", alpha=0.7)]
+#: So many messages and more are drawn as density: as points or bars of their own they would hide each other.
+DENSE = 10_000
+
+_WORKERS = ("read", "claimed", "own", "started", "done")  # what only workers write
+_AFTER = ("phase", "worker_exit")  # what may come after the work, and is nothing to look at
 
 
-def consumer_colours(names: Iterable[str]) -> dict[str, tuple[float, float, float]]:
-    """A colour for each consumer, the same in every picture of one history; worker-2 goes before worker-10.
+def plain(text: object, most: int = 32) -> str:
+    """A name as matplotlib can draw it whatever it holds: no formula, no glyph that is missing, not endless."""
+    name = "".join(letter if ord(letter) in _glyphs() else "?" for letter in str(text))
+    name = name if len(name) <= most else name[: most - 1] + "…"
+    name = name.replace("$", r"\$")
+    return f" {name}" if name.startswith("_") else name  # a legend leaves out what begins with an underscore
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap()) - set(range(32))
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Each name once, worker-2 before worker-10."""
+    return sorted(
+        set(names), key=lambda name: [part.zfill(20) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+    )
+
+
+def consumer_colours(names: Iterable[str]) -> dict[str, Colour]:
+    """A colour for each consumer, in their order.
 
     The eighth consumer and the next have the colours again, paler, and the fifteenth and the next darker.
     """
-    ordered = sorted(set(names), key=lambda name: [(p.isdigit(), p.zfill(20)) for p in re.split(r"(\d+)", name)])
     rounds = ((0.0, "white"), (0.55, "white"), (0.4, "black"))
     colours = {}
-    for n, name in enumerate(ordered):
+    for n, name in enumerate(in_order(names)):
         share, other = rounds[n // len(COLOURS) % len(rounds)]
-        mixed = (1 - share) * np.array(to_rgb(COLOURS[n % len(COLOURS)])) + share * np.array(to_rgb(other))
-        colours[name] = (float(mixed[0]), float(mixed[1]), float(mixed[2]))
+        colours[name] = mixed(COLOURS[n % len(COLOURS)], other, share)
     return colours
 
 
-def sheet(rows: int, height: float) -> tuple[Figure, list[Axes]]:
-    """A white sheet of axes one above the other, sharing their seconds."""
-    figure = Figure(figsize=(9, height), facecolor="white", layout="constrained")
-    axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
+def mixed(colour: str | Colour, other: str, share: float) -> Colour:
+    """The colour with a `share` of the other in it."""
+    red, green, blue = (1 - share) * np.array(to_rgb(colour)) + share * np.array(to_rgb(other))
+    return float(red), float(green), float(blue)
+
+
+def colours(history: History) -> dict[str, Colour]:
+    """The colour of each consumer, the same in every picture of one history."""
+    events, samples = history.events, history.samples
+    workers = events["process"][events["kind"].isin(_WORKERS).to_numpy()].unique()
+    consumers = samples["consumer"][(samples["metric"] == "pending").to_numpy()].unique()
+    return consumer_colours(str(name) for name in [*workers, *consumers])
+
+
+def end_of(history: History) -> float:
+    """Where the pictures of a history end, in s: when the workers were told to go home, or the last work after that."""
+    events = history.events
+    stop = events["time"][((events["kind"] == "phase") & (events["note"] == "stop")).to_numpy()]
+    if stop.empty:
+        return max(history.end, 0.1)
+    work = events["time"][~events["kind"].isin(_AFTER).to_numpy()]
+    return max(float(stop.iloc[-1]), float(work.max()) if len(work) else 0.0, 0.1)
+
+
+def sheet(rows: int, height: float, shares: Sequence[float] | None = None) -> tuple[Figure, list[Axes]]:
+    """A white sheet of axes one above the other, sharing their seconds; `height` in inches, divided by `shares`."""
+    figure = Figure(figsize=(9, height), dpi=DPI, facecolor="white", layout="constrained")
+    axes = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=shares)[:, 0]
     for one in axes:
         one.set_facecolor("white")
         one.grid(True, color=FAINT, linewidth=0.6)
@@ -65,9 +120,11 @@ def label(axes: Axes, title: str, unit: str, seconds: bool = True) -> None:
         axes.set_xlabel("seconds since the start", fontsize=TEXT, color=INK)
 
 
-def whole_numbers(axes: Axes) -> None:
-    """Messages are counted."""
+def counted(axes: Axes, most: float) -> None:
+    """From none to `most`: messages are counted, in whole numbers."""
+    axes.set_ylim(0, max(1.0, most * 1.05))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
 
 
 def durations(axes: Axes, logarithmic: bool) -> None:
@@ -79,20 +136,20 @@ def durations(axes: Axes, logarithmic: bool) -> None:
     axes.yaxis.set_major_formatter(EngFormatter(unit="s"))
 
 
-def legend(axes: Axes, stacked: bool = False) -> None:
+def legend(axes: Axes, stacked: bool = False, handles: Sequence[Artist] | None = None) -> None:
     """Right of the data, never on it; in the order of what is `stacked` in the picture."""
-    handles, labels = axes.get_legend_handles_labels()
+    found = list(handles) if handles is not None else axes.get_legend_handles_labels()[0]
     if stacked:
-        handles, labels = handles[::-1], labels[::-1]
-    if handles:
+        found = found[::-1]
+    if found:
         box = axes.legend(
-            handles,
-            labels,
+            found,
+            [str(one.get_label()) for one in found],
             loc="upper left",
             bbox_to_anchor=(1.01, 1.0),
             borderaxespad=0,
             frameon=False,
-            ncols=1 + (len(handles) - 1) // 12,
+            ncols=1 + (len(found) - 1) // 12,
             handlelength=1.6,
             columnspacing=1,
         )
@@ -102,34 +159,5 @@ def legend(axes: Axes, stacked: bool = False) -> None:
 
 def nothing(axes: Axes, what: str) -> None:
     """Say that there is nothing to draw, rather than leave a reader to guess."""
+    axes.set_yticks([])
     axes.text(0.5, 0.5, what, transform=axes.transAxes, ha="center", va="center", fontsize=TEXT, color=INK)
-
-
-def draw_faults(axes: Sequence[Axes], faults: pd.DataFrame, end: float) -> None:
-    """Shade each fault on all axes, behind the data, and name it above the first, on the lowest line with room."""
-    taken: list[float] = []  # how far each line of names is used, in seconds
-    letter = end / 95
-    for fault in faults.sort_values("start").to_dict("records"):
-        start, name = fault["start"], fault["name"]
-        until = end if pd.isna(fault["end"]) else fault["end"]
-        for one in axes:
-            one.axvspan(start, max(until, start), color=FAULT, alpha=0.09, linewidth=0, zorder=0.5)
-            one.axvline(start, color=FAULT, linewidth=1.3, linestyle=(0, (4, 2)), zorder=4)
-        width = (len(name) + 3) * letter
-        fits = start + width <= end or start - width < 0
-        left = start if fits else start - width
-        line = next((n for n, used in enumerate(taken) if used <= left), len(taken))
-        taken[line : line + 1] = [left + width]
-        axes[0].annotate(
-            f"✕ {name}" if fits else f"{name} ✕",
-            (start, 1.0),
-            xycoords=axes[0].get_xaxis_transform(),
-            xytext=(-4 if fits else 4, 3 + 12 * line),
-            textcoords="offset points",
-            ha="left" if fits else "right",
-            fontsize=SMALL,
-            color=FAULT,
-            annotation_clip=False,
-        )
-    if taken:  # the title goes above the names
-        axes[0].set_title(axes[0].get_title(loc="left"), loc="left", pad=8 + 12 * len(taken))

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 
+import matplotlib as mpl
+import matplotlib.style
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from streamlab.history import History
-from streamlab.plot import Picture, latency, overview, pel, style
-from streamlab.plot.pictures import _with_gaps
+from streamlab.plot import Picture, backlog, lanes, latency, overview, pel, rate, style
+from streamlab.plot.pel import with_gaps
 from tests.histories import Story, crash, healthy
+from tests.plot.boxes import assert_readable, drawn, texts
 
-DRAW = [pel, latency, overview]
+DRAW = [pel, latency, overview, lanes, backlog, rate]
 
 
 def one(folder: Path) -> Story:
@@ -25,7 +29,7 @@ def one(folder: Path) -> Story:
 
 
 def crowd(folder: Path) -> Story:
-    """16 workers, faults that overlap, and a server that was silent for a second."""
+    """16 workers, faults of every family that overlap, and a server that was silent for a second."""
     story = Story(folder)
     for job in range(400):
         story.add(job, job / 40).work(job, f"worker-{job % 16 + 1}", job / 40 + 0.01 * 1.02 ** (job % 200))
@@ -33,44 +37,56 @@ def crowd(folder: Path) -> Story:
         for worker in range(16):
             if not 80 < tick < 100:
                 story.sample(tick / 20, "pending", (tick * worker) % 7, f"worker-{worker + 1}")
-    for fault, at in {"kill worker-2": 2, "pause worker-11": 2.1, "hold the replies of XREADGROUP": 2.2}.items():
-        story.fault(fault, "", at, until=at + 1)
-    return story.fault("kill", "worker-12", 9.9).end()
+        if not 80 < tick < 100:
+            story.sample(tick / 20, "length", tick * 2)
+        if not 80 < tick < 140:
+            story.sample(tick / 20, "lag", 0)
+    for fault, family, at in (
+        ("kill worker-2", "worker", 2),
+        ("xtrim", "operator", 2.1),
+        ("hold replies of XREADGROUP", "wire", 2.2),
+    ):
+        story.fault(fault, "", at, until=at + 1, family=family)
+    return story.fault("restart", "redis", 9.9, family="redis").end()
 
 
-STORIES: dict[str, Callable[[Path], Story]] = {
-    "crash": crash,
+def untrusted(folder: Path) -> Story:
+    """Names that somebody else chose: formulas, underscores, letters without a glyph, endless ones."""
+    story = Story(folder)
+    for job, name in enumerate(("$\\frac$", "_hidden", "a\nb", "\U0001f600 漢", "w" * 200, "$")):
+        story.add(job, job / 10).work(job, name, job / 10 + 0.01)
+        story.sample(job / 10, "pending", job + 1, name.replace("\n", " "))
+    return story.fault("pause $\\frac$", "_hidden\n\U0001f600", 0.2, 0.3).end()
+
+
+FULL: dict[str, Callable[[Path], Story]] = {"crash": crash, "crowd": crowd, "untrusted": untrusted}
+SPARSE: dict[str, Callable[[Path], Story]] = {
     "no faults, no samples": healthy,
     "one job": one,
-    "no jobs": lambda folder: Story(folder).end(),
-    "crowd": crowd,
     "a fault and nothing else": lambda folder: Story(folder).fault("kill", "worker-1", 0.5),
     "only samples of other things": lambda folder: Story(folder).sample(0.1, "lag", 3).sample(0.2, "lag", 3),
 }
 
 
-@pytest.mark.parametrize("draw", DRAW)
-@pytest.mark.parametrize("name", STORIES)
-def test_a_picture_is_light_whole_and_repeatable(tmp_path: Path, name: str, draw: Callable[[History], Picture]) -> None:
-    history = STORIES[name](tmp_path).load()
-    picture = draw(history)
-    path = picture.save(tmp_path / "picture.png")
-    data = path.read_bytes()
-    assert data == picture._repr_png_() == draw(history)._repr_png_()
+@pytest.mark.parametrize(
+    ("name", "draw"),
+    [*product(FULL, [overview, lanes]), ("crowd", backlog), ("crowd", rate), *product(SPARSE, [overview])],
+)
+def test_a_picture_is_light_and_whole(tmp_path: Path, name: str, draw: Callable[[History], Picture]) -> None:
+    picture = draw((FULL | SPARSE)[name](tmp_path).load())
+    data = picture.save(tmp_path / "picture.png").read_bytes()
     assert len(data) < 100_000
-    image = Image.open(BytesIO(data)).convert("RGB")
-    pixels = np.asarray(image)
+    pixels = np.asarray(Image.open(BytesIO(data)).convert("RGB"))
     edges = [pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]
     assert all((edge == 255).all() for edge in edges), "something touches the edge, so it may be cut off"
+    assert_readable(picture.figure)
+    assert picture.figure.axes[-1].get_xlabel() == "seconds since the start"
+    assert draw is lanes or all(axes.get_ylabel() for axes in picture.figure.axes), "its unit"
     assert not list(tmp_path.glob(".*picture.png"))
 
 
-def texts(figure: Figure) -> set[str]:
-    return {text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))}
-
-
 def test_the_crash_is_named_and_the_units_are_there(tmp_path: Path) -> None:
-    said = texts(overview(crash(tmp_path).load()).figure)
+    said = set(texts(overview(crash(tmp_path).load()).figure))
     assert {
         "✕ kill worker-2",
         "worker-1",
@@ -83,36 +99,72 @@ def test_the_crash_is_named_and_the_units_are_there(tmp_path: Path) -> None:
     assert any(text.startswith("p99  1.") and text.endswith(" s") for text in said)
 
 
+@pytest.mark.parametrize("draw", [overview, lanes])
+def test_the_same_history_gives_the_same_file(tmp_path: Path, draw: Callable[[History], Picture]) -> None:
+    story = crash(tmp_path)
+    assert draw(story.load())._repr_png_() == draw(story.load())._repr_png_()
+
+
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
-    said = texts(overview(Story(tmp_path).end().load()).figure)
-    assert {"no samples of the pending entries", "no message with a due time was done"} <= said
-
-
-def test_names_of_faults_do_not_overlap(tmp_path: Path) -> None:
-    figure = pel(crowd(tmp_path).load()).figure
-    figure.draw_without_rendering()
-    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
-    assert len(boxes) == 4
-    for n, box in enumerate(boxes):
-        assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1
-        assert not any(box.overlaps(other) for other in boxes[n + 1 :])
+    history = Story(tmp_path).end().load()
+    said = {text for draw in DRAW for text in texts(draw(history).figure)}
+    assert {
+        "no samples of the pending entries",
+        "no message with a due time was done",
+        "no message was delivered",
+        "no message was added or done",
+        "no samples of the lag",
+        "no samples of the length",
+    } <= said
 
 
 def test_a_gap_in_the_samples_is_a_gap() -> None:
-    time, rows = _with_gaps(np.array([0, 1, 2, 3, 8, 9.0]), np.ones((6, 1)))
+    time, rows = with_gaps(np.array([0, 1, 2, 3, 8, 9.0]), np.ones((6, 1)))
     assert time.tolist() == [0, 1, 2, 3, 4, 8, 9]
     assert np.isnan(rows[:, 0]).tolist() == [False] * 4 + [True] + [False] * 2
 
 
 def test_three_intervals_are_no_gap_yet() -> None:
-    time, _ = _with_gaps(np.array([0, 1, 2, 5, 6.0]), np.ones((5, 1)))
+    time, _ = with_gaps(np.array([0, 1, 2, 5, 6.0]), np.ones((5, 1)))
     assert time.tolist() == [0, 1, 2, 5, 6]
 
 
 def test_the_silence_of_the_server_is_white(tmp_path: Path) -> None:
-    figure = pel(crowd(tmp_path).load()).figure
-    area = figure.axes[0].collections[0]
+    area = drawn(pel(crowd(tmp_path).load()).figure, "pending")[0]
     assert len(area.get_paths()) >= 2, "one area before the gap, one after"
+
+
+def test_a_lag_that_redis_does_not_know_is_a_gap_and_no_zero(tmp_path: Path) -> None:
+    figure = backlog(crowd(tmp_path).load()).figure
+    (lag,), (length,) = drawn(figure, "lag"), drawn(figure, "length")
+    for line, until in ((lag, 7.0), (length, 5.0)):
+        time, values = line.get_xdata(), line.get_ydata()
+        gap = time[np.isnan(values)]
+        assert gap.min() <= 4.1
+        assert not ((time > 4.1) & (time < until) & ~np.isnan(values)).any()
+        assert not np.isnan(values[time >= until]).any()
+
+
+def test_rates_count_each_event_once(tmp_path: Path) -> None:
+    history = crash(tmp_path).load()
+    figure = rate(history).figure
+    assert {"added (120)", "done (120)", "delivered again (3)"} <= set(texts(figure))
+    for patch, count in zip(figure.axes[0].patches[:3], (120, 120, 3), strict=True):
+        values, edges, _ = patch.get_data()
+        assert (values * np.diff(edges)).sum() == pytest.approx(count)
+
+
+def test_the_same_consumer_has_the_same_colour_everywhere(tmp_path: Path) -> None:
+    story = crash(tmp_path)
+    for tick in range(10):
+        story.sample(tick / 10, "pending", 1, "a stranger")  # who shifts the others by one
+    history = story.load()
+    colours = style.colours(history)
+    assert list(colours) == ["a stranger", "worker-1", "worker-2", "worker-3"]
+    areas = {area.get_label(): tuple(area.get_facecolor()[0][:3]) for area in drawn(pel(history).figure, "pending")}
+    bars = drawn(lanes(history).figure, "delivered")[0].get_facecolor()[:, :3]
+    assert areas["worker-1"] == pytest.approx(colours["worker-1"])
+    assert {tuple(bar) for bar in bars.round(4)} == {tuple(np.round(colours[f"worker-{n}"], 4)) for n in (1, 2, 3)}
 
 
 def test_each_consumer_keeps_a_colour_of_its_own() -> None:
@@ -124,18 +176,20 @@ def test_each_consumer_keeps_a_colour_of_its_own() -> None:
     assert len(style.consumer_colours(["7", "a", "worker-1", "", "1a"])) == 5
 
 
-def test_many_messages_are_drawn_as_density(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamlab.plot.pictures._DENSE", 100)
-    figure = latency(crash(tmp_path).load()).figure
-    said = texts(figure)
-    assert "messages in a cell (120 in all)" in said
-    assert "reclaimed (3)" in said
+def test_a_picture_ends_with_the_work_and_not_with_the_farewell(tmp_path: Path) -> None:
+    story = healthy(tmp_path).event("phase", "lab", 1.0, note="stop")
+    story.event("worker_exit", "lab", 9.0, note="worker-1: status 0")
+    assert style.end_of(story.load()) == pytest.approx(1.0)
+
+
+def test_an_area_has_its_colour_in_the_file(tmp_path: Path) -> None:
+    """256 colours are chosen so that the large areas keep theirs, however many others there are."""
+    pixels = np.asarray(Image.open(BytesIO(pel(crowd(tmp_path).load())._repr_png_())).convert("RGB")).reshape(-1, 3)
+    for colour in style.consumer_colours([f"worker-{n}" for n in range(1, 17)]).values():
+        assert (np.abs(pixels - np.round(np.array(colour) * 255)).max(axis=1) <= 1).sum() > 50
 
 
 def test_a_dark_notebook_does_not_change_the_picture(tmp_path: Path) -> None:
-    import matplotlib as mpl
-    import matplotlib.style
-
     history = crash(tmp_path).load()
     plain = overview(history)._repr_png_()
     with mpl.style.context("dark_background"):
@@ -145,15 +199,15 @@ def test_a_dark_notebook_does_not_change_the_picture(tmp_path: Path) -> None:
 
 
 def test_saving_in_other_formats(tmp_path: Path) -> None:
-    picture = pel(one(tmp_path).load())
-    assert b"<svg" in picture.save(tmp_path / "a.svg").read_bytes()
+    history = one(tmp_path).load()
+    first = lanes(history).save(tmp_path / "a.svg").read_bytes()
+    assert b"<svg" in first
+    assert lanes(history).save(tmp_path / "a.svg").read_bytes() == first
     with pytest.raises(ValueError, match="not supported"):
-        picture.save(tmp_path / "a.docx")
+        pel(history).save(tmp_path / "a.docx")
     assert not (tmp_path / "a.docx").exists()
 
 
 def test_pyplot_is_not_loaded() -> None:
-    import subprocess
-
     code = "import sys, streamlab.plot; sys.exit('matplotlib.pyplot' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,154 @@
+"""One message's life, from its due time to its ack: as a text, a table and a drawing."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any, Self
+
+import pandas as pd
+
+from streamlab.errors import UsageError
+from streamlab.history import History
+
+if TYPE_CHECKING:
+    from streamlab.plot import Picture
+
+_IN_WORDS = {
+    "adding": "sends the XADD",
+    "added": "has it in the stream",
+    "unknown": "got no answer: added or not?",
+    "refused": "was refused: not added",
+    "read": "read it",
+    "claimed": "claimed it",
+    "own": "read it again from its own pending entries",
+    "started": "started",
+    "done": "done: the effect exists",
+    "acked": "acknowledged it",
+    "failed": "failed",
+    "retry": "handed it back for a later attempt",
+    "dead": "moved it to the dead-letter stream",
+    "disowned": "found that another consumer holds it",
+    "deleted": "found that it is no longer in the stream",
+    "fault_hit": "was hit by a fault with it",
+    # What the wire saw; the note goes on with who was at the other end.
+    "wire_added": "answered the XADD of",
+    "wire_delivered": "delivered it to",
+    "wire_claimed": "handed it over to",
+    "wire_acked": "took it out of the pending entries for",
+    "wire_error": "answered with an error:",
+    "wire_cut": "answered, and the wire swallowed the answer:",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Life:
+    """One message from due time to ack: its rows of `History.events`, and the `faults` that hit its holders."""
+
+    job: int | None
+    events: pd.DataFrame
+    faults: pd.DataFrame
+    history: History
+
+    @classmethod
+    def of(cls, history: History, which: str | int) -> Self:
+        """The life of an entry ID ('1700000000000-0') or a job (7, 'job 7'). Raises UsageError."""
+        events = history.events
+        name = str(which).removeprefix("job ").strip()
+        if name.isdecimal():
+            job: int | None = int(name)
+        else:
+            jobs = events.loc[(events["entry"] == name).to_numpy(), "job"].dropna()
+            job = int(jobs.iloc[0]) if len(jobs) else None
+        rows = events["entry"] == name if job is None else events["job"].fillna(-1) == job
+        if not name or not rows.any():
+            raise UsageError(
+                f"{history.folder}: no event of {which!r}, expected an entry ID of this run or a job's number"
+            )
+        mine = events[rows.to_numpy()].reset_index(drop=True)
+        return cls(job, mine, _faults_around(history, mine), history)
+
+    @property
+    def entries(self) -> list[str]:
+        """The entry IDs that carried it; more than one where it was produced twice."""
+        return [str(entry) for entry in self.events["entry"].unique() if entry]
+
+    def lines(self) -> list[tuple[float, str, str]]:
+        """Time (s since the run's start), who, and what, in order."""
+        end = self.events["time"].iloc[-1]
+        lines = self._told(lives=True)
+        for fault in self.faults.to_dict("records"):
+            lines.append((float(fault["start"]), "lab", str(fault["name"])))
+            if fault["start"] < fault["end"] <= end:
+                lines.append((float(fault["end"]), "lab", f"{fault['name']} is over"))
+        return sorted(lines, key=lambda line: line[0])
+
+    def plot(self) -> Picture:
+        """Lanes for the plan, the producer, Redis and the workers; the faults shaded."""
+        from streamlab.plot import life
+        from streamlab.plot.style import colours
+
+        return life(self.title, self.events, self._told(lives=False), self.faults, colours(self.history))
+
+    def _told(self, lives: bool) -> list[tuple[float, str, str]]:
+        """What the plan and the processes say; a worker with the number of its `lives`, or as one."""
+        due = self.events["due"].dropna()
+        lines = [(float(due.iloc[0]), "plan", "due")] if len(due) else []
+        for event in self.events.to_dict("records"):
+            kind, who = str(event["kind"]), str(event["process"])
+            if who == "wire":
+                who = "Redis"
+            elif lives and event["incarnation"] > 1:
+                who += f" (life {event['incarnation']})"
+            what = _IN_WORDS.get(kind, kind)
+            what += f" (delivery {event['deliveries']})" if event["deliveries"] else ""
+            if event["note"]:
+                what += f" {event['note']}" if who == "Redis" else f": {event['note']}"
+            lines.append((float(event["time"]), who, what))
+        return sorted(lines, key=lambda line: line[0])
+
+    @property
+    def title(self) -> str:
+        """Which message it is."""
+        job = "no job of this run" if self.job is None else f"job {self.job}"
+        return f"message {', '.join(self.entries) or 'without an entry'}, {job}"
+
+    def __str__(self) -> str:
+        lines = self.lines()
+        width = max(len(who) for _, who, _ in lines)
+        return "\n".join(
+            [
+                f"{self.title}; seconds since the start",
+                *(f"{time:+8.3f} s  {who:<{width}}  {what}" for time, who, what in lines),
+            ]
+        )
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+    def table(self) -> str:
+        """The lines as an HTML table."""
+        left = "<td style='text-align: left'>"
+        rows = "".join(
+            f"<tr><td>{time:+.3f} s</td>{left}{escape(who)}</td>{left}{escape(what)}</td></tr>"
+            for time, who, what in self.lines()
+        )
+        return f"<table>{rows}</table>"
+
+    def _repr_html_(self) -> str:
+        picture = b64encode(self.plot()._repr_png_()).decode()
+        drawn = f"<img src='data:image/png;base64,{picture}' alt='The same as a drawing' style='max-width: 100%'>"
+        return f"<b>{escape(self.title)}</b>, seconds since the start{self.table()}{drawn}"
+
+
+def _faults_around(history: History, events: pd.DataFrame) -> pd.DataFrame:
+    """Faults that hit a process of these events meanwhile, or that hit no process: Redis, and so everybody."""
+    faults = history.faults
+    targets = {"", *(str(name) for name in events["process"].unique())}
+    names = {str(name) for name in history.events["process"].cat.categories}
+    begin = events[["due", "time"]].min().min()
+    met = (faults["start"] <= events["time"].iloc[-1]) & ~(faults["end"] < begin)
+    hit = faults["target"].isin(targets) | ~faults["target"].isin(names)
+    near: pd.DataFrame = faults[(met & hit).to_numpy()]
+    return near

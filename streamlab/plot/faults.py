@@ -1,0 +1,188 @@
+"""The faults in a picture: shaded for as long as they lasted, and named above it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
+
+from streamlab.plot import style
+
+_LINES = 4  # lines of names above a picture; where they are not enough the faults are numbered
+_LINE = 12  # points
+_FEW = 8  # faults with bold lines
+_LISTED = 30  # faults in the list below the picture
+_INSTANT = 0.002  # of the picture's width: nothing is seen of a shade so narrow
+
+
+@dataclass(frozen=True)
+class Family:
+    """How faults of one family look; never by the colour alone."""
+
+    colour: str
+    sign: str
+    dashes: Any
+
+
+FAMILIES = {
+    "worker": Family(style.VERMILION, "✕", (0, (4, 2))),
+    "wire": Family(style.PURPLE, "↯", (0, (1, 1.5))),
+    "redis": Family(style.INK, "▣", "solid"),
+    "operator": Family(style.GREEN, "⚒", (0, (6, 2, 1, 2))),
+}
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A fault as far as a picture shows it (s)."""
+
+    start: float
+    end: float
+    began: bool  # in the picture, and not before it
+    name: str
+    target: str
+    family: Family
+
+
+def draw_faults(
+    axes: Sequence[Axes],
+    faults: pd.DataFrame,
+    window: tuple[float, float],
+    lanes: Mapping[str, tuple[float, float]] | None = None,
+) -> None:
+    """Shade each fault on all axes, behind the data, and name it above the first of them.
+
+    An instant is a line; what was never undone goes on to the end. Where a picture has `lanes` (from, to), a fault of
+    one of them is shaded there only.
+    """
+    shown = _shown(faults, window)
+    thin = 1.3 if len(shown) <= _FEW else 0.8
+    for fault in shown:
+        lane, colour = (lanes or {}).get(fault.target), fault.family.colour
+        for one in axes:
+            if fault.end - fault.start > _INSTANT * (window[1] - window[0]):
+                _shade(one, fault, lane)
+            if fault.began:
+                one.axvline(
+                    fault.start, color=colour, linewidth=thin, linestyle=fault.family.dashes, zorder=4, gid="fault"
+                )
+    if not shown:
+        return
+    first, figure = axes[0], _figure(axes[0])
+    first.set_xlim(window)
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)  # only now it is known how wide the axes are, and how many letters fit
+    names = [_name(first, fault, f"{fault.family.sign} {fault.name}") for fault in shown]
+    lines = _stack(first, names)
+    if lines is None:
+        for name in names:
+            name.remove()
+        lines = _number(first, shown)
+        _list(figure, shown)
+    first.set_title(first.get_title(loc="left"), loc="left", pad=8 + _LINE * lines)  # above the names
+
+
+def family_of(fault: Mapping[Any, Any]) -> str:
+    """'worker', 'wire', 'redis' or 'operator'; a fault that says nothing hits a worker."""
+    family = fault.get("family")
+    return family if isinstance(family, str) and family in FAMILIES else "worker"
+
+
+def _shown(faults: pd.DataFrame, window: tuple[float, float]) -> list[_Shown]:
+    begin, end = window
+    shown = []
+    for fault in faults.sort_values("start", kind="stable").to_dict("records"):
+        start, until = float(fault["start"]), end if pd.isna(fault["end"]) else float(fault["end"])
+        if start <= end and until >= begin:
+            name, family = style.plain(fault["name"], 40), family_of(fault)
+            name += "" if family == "worker" else f" ({family})"
+            place = max(start, begin), min(until, end), start >= begin
+            shown.append(_Shown(*place, name, str(fault["target"]), FAMILIES[family]))
+    return shown
+
+
+def _figure(axes: Axes) -> Figure:
+    figure = axes.get_figure(root=True)
+    assert figure is not None  # a sheet's axes are on it
+    return figure
+
+
+def _shade(axes: Axes, fault: _Shown, lane: tuple[float, float] | None) -> None:
+    if lane is None:
+        axes.axvspan(fault.start, fault.end, color=fault.family.colour, alpha=0.1, linewidth=0, zorder=0.5, gid="shade")
+    else:
+        span, colour = [fault.start, fault.end], fault.family.colour
+        axes.fill_between(span, *lane, color=colour, alpha=0.25, linewidth=0, zorder=0.6, gid="shade")
+
+
+def _name(axes: Axes, fault: _Shown, text: str) -> Annotation:
+    return axes.annotate(
+        text,
+        (fault.start, 1.0),
+        xycoords=axes.get_xaxis_transform(),
+        xytext=(-4, 3),
+        textcoords="offset points",
+        fontsize=style.SMALL,
+        color=style.mixed(fault.family.colour, "black", 0.25),
+        annotation_clip=False,
+        gid="fault name",
+    )
+
+
+def _stack(axes: Axes, names: Sequence[Annotation]) -> int | None:
+    """Move each name up to the lowest line with room for it; how many lines that took, None if too many."""
+    taken: list[float] = []  # how far each line is used, in pixels
+    edge = _figure(axes).bbox.x1 - 4
+    for name in names:
+        box, shift = name.get_window_extent(), 0.0
+        if box.x1 > edge:  # no room to the right: it ends where its fault begins, sign last
+            name.set_text(" ".join(name.get_text().split(" ", 1)[::-1]))
+            name.set_horizontalalignment("right")
+            name.xyann = (4, 3)
+            box = name.get_window_extent()
+            shift = max(0.0, 4 - box.x0)
+        left, right = box.x0 + shift, box.x1 + shift
+        line = next((n for n, used in enumerate(taken) if used <= left), len(taken))
+        if line == _LINES or right > edge + 8:
+            return None
+        name.xyann = (name.xyann[0] + shift * 72 / style.DPI, 3 + _LINE * line)
+        taken[line : line + 1] = [right + 10]
+    return len(taken)
+
+
+def _number(axes: Axes, shown: Sequence[_Shown]) -> int:
+    """Numbers instead of names, neighbours together; how many lines that took."""
+    near = float(np.ptp(axes.get_xlim())) / 40
+    groups: list[list[int]] = []
+    for number, fault in enumerate(shown, start=1):
+        if groups and fault.start - shown[groups[-1][0] - 1].start < near:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    texts = [f"{group[0]}" if len(group) == 1 else f"{group[0]}-{group[-1]}" for group in groups]
+    names = [_name(axes, shown[group[0] - 1], text) for group, text in zip(groups, texts, strict=True)]
+    return _stack(axes, names) or _LINES
+
+
+def _list(figure: Figure, shown: Sequence[_Shown]) -> None:
+    """What the numbers mean, below the picture."""
+    lines = [
+        Line2D([], [], color=fault.family.colour, linestyle=fault.family.dashes, linewidth=1.3)
+        for fault in shown[:_LISTED]
+    ]
+    labels = [f"{n}  {fault.name}, {fault.start:.2f} s" for n, fault in enumerate(shown[:_LISTED], start=1)]
+    if len(shown) > _LISTED:
+        lines.append(Line2D([], [], linestyle="none"))
+        labels.append(f"and {len(shown) - _LISTED} more")
+    columns = 3 if max(map(len, labels)) <= 36 else 2
+    box = figure.legend(lines, labels, loc="outside lower left", ncols=columns, frameon=False, handlelength=1.6)
+    for text in box.get_texts():
+        text.set(fontsize=style.SMALL, color=style.INK)
+    figure.set_figheight(figure.get_figheight() + 0.19 * -(-len(labels) // columns))

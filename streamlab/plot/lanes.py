@@ -1,0 +1,83 @@
+"""The lanes: what each worker held, from delivery to ack, and what was taken from whom."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from streamlab.errors import UsageError
+from streamlab.history import History
+from streamlab.plot import style
+from streamlab.plot.bars import Places, Window, draw_bars, draw_claims, draw_density, draw_lives, rows_of
+from streamlab.plot.faults import draw_faults
+from streamlab.plot.lifetimes import lifetimes
+from streamlab.plot.picture import Picture
+from streamlab.plot.spans import settled, spans
+
+_BARS = 1500  # so many and more are drawn as density
+_ROWS = 160  # of bars, all workers together
+_LANE = 2.0  # rows of a lane at least
+_DENSITY = 4.0  # rows of a lane that shows numbers
+_SPACE = 0.6  # rows between two lanes
+
+
+def lanes(history: History, start: float | None = None, end: float | None = None) -> Picture:
+    """A lane a worker: a bar a message from delivery to ack, an arrow a claim from its former holder's lane.
+
+    A hollow bar had been delivered before; the tick in it is when it was done; a dotted line behind it goes on to what
+    its holder still wrote when it was another's. Many messages are drawn as their number at each moment instead.
+    `start`, `end` (s) show a part of the run. Raises UsageError where that is no span of time.
+    """
+    window = _window(history, start, end)
+    found = spans(history.events)
+    found["end"] = settled(found, history, style.end_of(history))
+    found["tail"] = np.fmax(found["end"], found["last"])
+    near = ((found["tail"] >= window[0]) & (found["start"] <= window[1])).to_numpy()
+    colours = style.colours(history)
+    depth = dict.fromkeys(colours, _DENSITY)
+    found["row"] = 0
+    if near.sum() < _BARS:
+        found.loc[near, "row"] = rows_of(found[near])
+        most = found[near].groupby("worker", observed=True)["row"].max() + 1.0
+        depth = {name: max(_LANE, float(most.get(name, 0))) for name in colours}
+    stacked = near.sum() < _BARS and sum(depth.values()) <= _ROWS
+    if not stacked:
+        depth = dict.fromkeys(colours, _DENSITY)
+    claims = found[near & (found["before"] >= 0) & (found["start"] >= window[0])]
+    lower = np.cumsum([rows + _SPACE for rows in depth.values()]) - _SPACE
+    places = {name: (float(low - rows), float(low)) for (name, rows), low in zip(depth.items(), lower, strict=True)}
+    total = max(places.values(), default=(0.0, 1.0))[1]
+    figure, (axes,) = style.sheet(1, float(np.clip(1.2 + 0.11 * total, 2.5, 13)))
+    _frame(axes, places, total)
+    axes.set_xlim(window)
+    handles = draw_lives(axes, lifetimes(history), places, window)
+    if not near.any():
+        style.nothing(axes, "no message was delivered")
+    else:
+        if stacked:
+            means = draw_bars(axes, found[near], places, colours, (window[1] - window[0]) / 800)
+        else:
+            means = draw_density(axes, found[near], places, colours, window)
+        means += draw_claims(axes, claims, found, places, stacked=stacked, window=window)
+        style.legend(axes, handles=[*means, *handles])
+    draw_faults([axes], history.faults, window, places)
+    return Picture(figure)
+
+
+def _frame(axes: Axes, places: Places, total: float) -> None:
+    """The first worker at the top; names instead of numbers."""
+    style.label(axes, "What each worker held, from delivery to ack", "")
+    axes.set_ylim(total + _SPACE / 2, -_SPACE / 2)
+    axes.set_yticks([sum(place) / 2 for place in places.values()], [style.plain(name, 20) for name in places])
+    axes.tick_params(axis="y", length=0)
+    axes.grid(False, axis="y")
+
+
+def _window(history: History, start: float | None, end: float | None) -> Window:
+    begin = 0.0 if start is None else float(start)
+    until = style.end_of(history) if end is None else float(end)
+    if not (isfinite(begin) and isfinite(until) and begin < until):
+        raise UsageError(f"start={begin:g}, end={until:g}: expected seconds since the start, start before end")
+    return begin, until
