@@ -14,7 +14,6 @@ import signal
 import struct
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from streamlab.errors import UsageError
+from streamlab.lab.arrivals import Arrivals, Planned
 from streamlab.lab.mischief import Mischief
 from streamlab.observe.journal import Journal
 from streamlab.queue import Message, NotSentError, OutcomeUnknownError, Producer, RefusedError, Worker
@@ -67,8 +67,8 @@ class Task:
         raise NotImplementedError
 
     def client(self, **options: Any) -> Redis:
-        """Return redis-py's client as it comes out of the box, under the process's name."""
-        return Redis.from_url(self.url, client_name=self.name, **options)
+        """Return redis-py's client as it comes out of the box, under a name by which Redis can tell whose it is."""
+        return Redis.from_url(self.url, client_name=f"{self.stream}/{self.name}", **options)
 
 
 @dataclass
@@ -167,12 +167,12 @@ class Produce(Task):
     """Add every job when it is due. The parent says when the clock starts, once all workers are there.
 
     Attributes:
-        schedule: when each job is due, in seconds after the start.
+        arrivals: when each job is due.
         keys: so many different values has the field `key`; 0: there is no such field.
         add: somebody else's way of adding, a function or "module:function"; see `Experiment.producer`.
     """
 
-    schedule: Sequence[float] = ()
+    arrivals: Arrivals = field(default_factory=lambda: Planned(()))
     keys: int = 0
     add: str | Callable[..., object] = ""
 
@@ -185,19 +185,11 @@ class Produce(Task):
             else:
                 # Short of patience: what Redis does not take in time is written down as refused, and the next is due.
                 producer = Producer(self.client(), self.stream, patience=2.0)
-            start_ns = pickle.loads(_read(orders))
-            _live_with_parent(orders, lambda _: None)
-            due_ns = [start_ns + int(due * 1e9) for due in self.schedule]
+            clock = self.arrivals.begin(pickle.loads(_read(orders)))
+            _live_with_parent(orders, clock.obey)
             job = 0
-            while job < len(due_ns):
-                now = time.monotonic_ns()
-                if due_ns[job] > now:
-                    time.sleep((due_ns[job] - now) / 1e9)
-                # Whatever is overdue by now goes in one round trip: a producer that fell behind must catch up.
-                last = job + 1
-                while last < len(due_ns) and last < job + 100 and due_ns[last] <= time.monotonic_ns():
-                    last += 1
-                job += self._add(producer, journal, range(job, last), due_ns)
+            while jobs := clock.wait(job):
+                job += self._add(producer, journal, jobs, clock.due_ns)
 
     def fields(self, job: int) -> dict[str, str]:
         """The message of a job: its number, its key, and what the workload says."""

@@ -55,8 +55,9 @@ class Child:
 
     def tell(self, data: bytes) -> None:
         """Send something to the child; one that has died is noticed elsewhere."""
-        with contextlib.suppress(BrokenPipeError):
-            write_order(self.orders, data)  # type: ignore[arg-type]
+        if not self.orders.closed:
+            with contextlib.suppress(BrokenPipeError):
+                write_order(self.orders, data)  # type: ignore[arg-type]
 
     @property
     def alive(self) -> bool:

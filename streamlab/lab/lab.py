@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Self, cast
 
 from redis.exceptions import RedisError
 
-from streamlab.errors import ServerError, UnsupportedError, UsageError
+from streamlab.errors import UnsupportedError, UsageError
 from streamlab.lab.experiment import Experiment
-from streamlab.lab.session import Session
+from streamlab.lab.session import Session, failed
 from streamlab.lab.watch import Watcher, shown
 from streamlab.servers import Persistence, Server, open_server
 
 if TYPE_CHECKING:
+    from streamlab.lab.live import LiveRun
+    from streamlab.lab.room import ControlRoom
     from streamlab.repeats import Repeats
     from streamlab.run import Run
 
@@ -47,6 +49,7 @@ class Lab:
         self.server = open_server(server, say=say)
         self._say = say
         self._ours = not isinstance(server, Server)
+        self._live: LiveRun | None = None
         if self._ours:
             atexit.register(self.close)
 
@@ -75,10 +78,7 @@ class Lab:
                 with Session(server, experiment, folder, self._say, watch) as session:
                     session.run()
             except RedisError as error:
-                raise ServerError(
-                    f"{server.description} failed in the middle of the run ({error}): what was recorded until then is "
-                    f"in {folder}; look whether it still runs"
-                ) from error
+                raise failed(server, error, folder) from error
         from streamlab.run import Run  # brings pandas, which takes longer to load than most mistakes to find
 
         return Run(folder)
@@ -115,6 +115,46 @@ class Lab:
             self._say(f"seed {seed}: {runs[seed].verdict}")
         return Repeats(runs, command)
 
+    def live(
+        self,
+        experiment: Experiment | None = None,
+        *,
+        rate: float | None = None,
+        workers: int | None = None,
+        out: str | Path | None = None,
+        at_most: float = 600.0,
+    ) -> ControlRoom:
+        """Begin a run that goes on, and return its control room: pictures that move, and buttons that break it.
+
+            room = lab.live()
+            room                    # in a notebook, as the last line of a cell
+            room.stop().verdict
+
+        Args:
+            experiment: what to do; its workload's count is how many jobs there are at most. None: jobs that wait.
+            rate: messages a second in the beginning, where it is not the workload's.
+            workers: how many, where it is not the experiment's number.
+            out: as for `run`.
+            at_most: seconds after which it stops by itself.
+
+        Raises: as `run`; and UsageError while another live run of this lab goes on, since they share a Redis.
+        """
+        from streamlab.lab.live import LiveRun, usual
+        from streamlab.lab.room import ControlRoom  # brings widgets and pictures
+
+        if self._live and self._live.running:
+            raise UsageError(
+                f"the live run in {self._live.folder} still goes on: press Stop in its room, or make another Lab()"
+            )
+        it = experiment or usual()
+        if rate is not None:
+            it = dataclasses.replace(it, workload=dataclasses.replace(it.workload, rate=rate))
+        if workers is not None:
+            it = dataclasses.replace(it, workers=workers)
+        folder = _new_folder(out, it.name)
+        self._live = LiveRun(lambda: self._server_for(it), it, folder, self._say, at_most).start()
+        return ControlRoom(self._live)
+
     @contextmanager
     def _server_for(self, experiment: Experiment) -> Iterator[Server]:
         """The lab's server; or, for this one run, another of its kind, where the experiment needs other persistence."""
@@ -131,7 +171,9 @@ class Lab:
                 yield server
 
     def close(self) -> None:
-        """Stop the server, if it is the lab's own."""
+        """Break off a live run that goes on; stop the server, if it is the lab's own."""
+        if self._live:
+            self._live.break_off()
         if self._ours:
             self.server.stop()
             atexit.unregister(self.close)

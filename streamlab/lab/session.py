@@ -14,13 +14,14 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from redis.exceptions import ConnectionError, RedisError
 
-from streamlab.errors import UnsupportedError
+from streamlab.errors import ServerError, UnsupportedError
 from streamlab.faults import Kill, Plan
 from streamlab.files import write_json
+from streamlab.lab.arrivals import Arrivals, Planned
 from streamlab.lab.ending import Ending
 from streamlab.lab.experiment import Experiment
 from streamlab.lab.stage import GROUP, Stage
@@ -43,6 +44,14 @@ class Progress:
     total: int
 
 
+def failed(server: Server, error: RedisError, folder: Path) -> ServerError:
+    """What is said where Redis fails in the middle of a run."""
+    return ServerError(
+        f"{server.description} failed in the middle of the run ({error}): what was recorded until then is in {folder}; "
+        "look whether it still runs"
+    )
+
+
 class Session:
     """One run while it lasts.
 
@@ -53,6 +62,8 @@ class Session:
         say: told in one line what happens.
         progress: told about ten times a second how far it is.
     """
+
+    plan_type: ClassVar[type[Plan]] = Plan
 
     def __init__(
         self,
@@ -75,7 +86,7 @@ class Session:
         self.journal = Journal(folder, "lab", 1, self.stream)
         self.stage = Stage(server, experiment, folder, self.stream, self.journal)
         try:
-            self.plan = Plan(experiment.plan(), self.stage, self.journal, experiment.seed)
+            self.plan = self.plan_type(experiment.plan(), self.stage, self.journal, experiment.seed)
         except BaseException:
             self.stage.close()
             self.journal.close()
@@ -104,13 +115,21 @@ class Session:
         """Whether the producer is at work."""
         return self.stage.crew["producer"].alive
 
+    def arrivals(self) -> Arrivals:
+        """When the jobs are due."""
+        return Planned(self.experiment.schedule())
+
+    def write_experiment(self) -> None:
+        """Write down what is to be done."""
+        (self.folder / "experiment.toml").write_text(self.experiment.record(), encoding="utf-8")
+
     def prepare(self) -> None:
         """Start everything; the first job is due a moment later."""
         self._phase("prepare")
-        (self.folder / "experiment.toml").write_text(self.experiment.record(), encoding="utf-8")
+        self.write_experiment()
         self.experiment.workload.prepare(self.folder)
         self.stage.client.xgroup_create(self.stream, GROUP, id="0", mkstream=True)
-        producer = self.stage.start_producer()
+        producer = self.stage.start_producer(self.arrivals())
         for name in self.stage.workers():
             self.stage.start_worker(name)
         self.stage.crew.wait_ready()
@@ -243,6 +262,7 @@ class Session:
         self.probe.stop()
         if "log" in self.server.abilities:
             (self.folder / "server.log").write_text(self.server.log(), encoding="utf-8")
+        self.stage.crew.close()  # a worker that lives would make the stream anew
         with suppress(RedisError):
             keys = (self.stream, dead_stream(self.stream, GROUP), failures_hash(self.stream, GROUP))
             self.stage.client.delete(*keys)

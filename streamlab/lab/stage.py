@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
+from streamlab.lab.arrivals import Arrivals
 from streamlab.lab.child import Produce, Work, imported
 from streamlab.lab.crew import Child, Crew
 from streamlab.lab.experiment import Experiment
@@ -94,8 +95,10 @@ class Stage:
         return str(rows[0]["consumer"]) if rows else ""
 
     def freeze(self, worker: str) -> None:
-        """SIGSTOP it, and wait until it stands still."""
+        """SIGSTOP it, and wait until it stands still and what it has sent has left the proxy."""
         self.crew[worker].freeze()
+        if self.wire:
+            self.wire.settle()
 
     def thaw(self, worker: str) -> None:
         """SIGCONT it."""
@@ -150,11 +153,14 @@ class Stage:
             )
         )
 
-    def start_producer(self) -> Child:
+    def start_producer(self, arrivals: Arrivals) -> Child:
         """Start the producer, which waits for the start of the clock."""
         it = self.experiment
-        task = self._task("producer", 1)
-        return self.crew.start(Produce(**task, schedule=it.schedule(), keys=it.keys, add=it.producer))
+        return self.crew.start(Produce(**self._task("producer", 1), arrivals=arrivals, keys=it.keys, add=it.producer))
+
+    def arrive(self, rate: float | None) -> None:
+        """Tell the producer of a live run how many jobs a second come from now on; None: no more."""
+        self.crew["producer"].order(rate)
 
     def _task(self, name: str, incarnation: int) -> dict[str, Any]:
         foreign = bool(self.foreign and name != "producer")
