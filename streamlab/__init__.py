@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from streamlab import faults, mistakes
     from streamlab.errors import StreamlabError
     from streamlab.faults import Crash, Fail, Kill, Pause, Slow
     from streamlab.history import History
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from streamlab.servers import open_server
     from streamlab.workloads import Call, Count, ResizeImages, Sleep
 
+_MODULES = ("faults", "mistakes")
 _HOMES = {
     "streamlab.errors": ("StreamlabError",),
     "streamlab.faults": ("Crash", "Fail", "Kill", "Pause", "Slow"),
@@ -60,12 +62,16 @@ __all__ = [
     "StreamlabError",
     "Worker",
     "exercise",
+    "faults",
+    "mistakes",
     "open_server",
     "solution",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"streamlab.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOME_OF[name]), name)

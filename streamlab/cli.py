@@ -155,6 +155,14 @@ def plot(folder: Folder) -> None:
         _answer.print(str(path), markup=False)
 
 
+@app.command(epilog="Example: [bold]streamlab report runs/tour-20270101-120000-1a2b[/bold]")
+def report(folder: Folder) -> None:
+    """Write all that is known of a saved run into one HTML file, which opens without a network."""
+    from streamlab.run import Run
+
+    _answer.print(str(Run(folder).report()), markup=False)
+
+
 @app.command(epilog="Examples: [bold]streamlab message runs/tour 7[/bold] · [bold]... 1795482250248-0[/bold]")
 def message(folder: Folder, which: Annotated[str, typer.Argument(help="An entry ID, or the number of a job.")]) -> None:
     """Tell the life of one message of a saved run: every event from its due time on, and who held it."""

@@ -325,8 +325,12 @@ def newest_first(client: Redis, stream: str, group: str, consumer: str, handle: 
 
 
 def adds_again(client: Redis, stream: str, fields: Fields) -> str:
-    """A producer that leaves it to redis-py to retry: a lost reply becomes a second entry."""
-    return str(client.xadd(stream, fields))
+    """A producer that tries again whatever failed, as many client libraries do: a lost reply becomes a second entry."""
+    while True:
+        try:
+            return str(client.xadd(stream, fields))
+        except ConnectionError:
+            time.sleep(0.02)
 
 
 def trims_too_short(client: Redis, stream: str, fields: Fields) -> str:

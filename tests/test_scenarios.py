@@ -17,7 +17,7 @@ from streamlab.lab import Experiment
 EXPECTED = {
     "chaos": ("valid", "redelivered"),
     "crash-before-ack": ("valid", "done_twice"),
-    "delete-consumer": ("invalid", "lost_discarded"),
+    "delete-consumer": ("valid", "!lost"),
     "delete-pending": ("invalid", "lost_removed"),
     "destroy-group": ("valid", "redelivered"),
     "flaky": ("valid", "failed_attempts !dead_lettered"),
@@ -56,7 +56,7 @@ EXPECTED = {
     "mistake-deletes-consumers": ("invalid", "lost_discarded"),
     "mistake-drops-on-error": ("invalid", "lost_acked"),
     "mistake-loses-a-batch": ("invalid", "stuck"),
-    "mistake-never-acks": ("unknown", "unacked"),
+    "mistake-never-acks": ("unknown", "unacked done_twice"),
     "mistake-never-claims": ("invalid", "stuck"),
     "mistake-newest-first": ("invalid", "reordered"),
     "mistake-no-heartbeat": ("invalid", "effect_twice"),

@@ -1,0 +1,82 @@
+"""The project's own worker under faults that leave the data of Redis intact: nothing is lost, whatever the seed.
+
+200 seeds, several runs at a time: they mostly wait. `pytest -m soak` runs them.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import streamlab as sl
+from streamlab.faults import RestartRedis
+from tests.at_hand import SERVERS
+
+_AT_ONCE = 4
+_SEEDS = 20
+
+
+def experiment(seed, **more):
+    settings = {
+        "workload": sl.Sleep(count=90, rate=60.0, seconds=0.01),
+        "chaos": 1 + seed % 4,
+        "claim_after": 0.4,
+        "retry_delay": 0.1,
+        "max_deliveries": 20,  # a fault that fails messages is no poison
+        "threads": 1 + seed % 3,
+        "workers": 2 + seed % 3,
+        "drain": 30.0,
+        "seed": seed,
+    }
+    return sl.Experiment(**(settings | more))
+
+
+def verdicts(at_hand, tmp_path, experiments):
+    """Each on a server of its own: what one run does to Redis would be no fault of another's plan."""
+
+    def run(one):
+        with at_hand.opened(one.persistence or "none") as server:
+            return one.seed, sl.Lab(server).run(one, out=tmp_path / f"seed-{one.seed}").verdict
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return dict(pool.map(run, experiments))
+
+
+def failing(found, allowed=("hit nothing", "came after the work", "before the work")):
+    """Runs that are not valid, but for faults that chance let miss."""
+    return {
+        seed: (str(verdict), verdict.reasons)
+        for seed, verdict in found.items()
+        if verdict.verdict == "invalid"
+        or (verdict.verdict == "unknown" and not all(any(a in r for a in allowed) for r in verdict.reasons))
+    }
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", range(1, 161, _SEEDS))
+def test_nothing_is_lost_by_chaos(first, tmp_path):
+    found = verdicts(SERVERS[0], tmp_path, [experiment(seed) for seed in range(first, first + _SEEDS)])
+    assert failing(found) == {}
+    assert sum(verdict.verdict == "valid" for verdict in found.values()) > _SEEDS / 2, "most faults hit something"
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_nothing_is_lost_by_restarts_of_a_redis_that_keeps_what_it_was_told(tmp_path):
+    """An XADD without its answer may leave an unknown: nothing may be lost."""
+
+    def restarted(seed):
+        how = "KILL" if seed % 2 else "TERM"
+        fault = RestartRedis(at=0.4 + seed % 7 / 10, how=how, seconds=0.1 + seed % 5 / 10)
+        return experiment(seed, chaos=0, faults=[fault], persistence="aof-always")
+
+    found = verdicts(SERVERS[0], tmp_path, map(restarted, range(201, 221)))
+    assert failing(found, allowed=("without an answer to their producer",)) == {}
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("at_hand", SERVERS, ids=lambda at_hand: at_hand.id)
+def test_nothing_is_lost_on_any_server(at_hand, tmp_path):
+    found = verdicts(at_hand, tmp_path, map(experiment, range(301, 307)))
+    assert failing(found) == {}
