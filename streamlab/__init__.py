@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from streamlab.faults import Crash, Fail, Kill, Pause, Slow
     from streamlab.history import History
     from streamlab.lab import Experiment, Lab
-    from streamlab.learn import exercise, solution
+    from streamlab.learn import exercise, predict, solution
+    from streamlab.plot import bar_chart, line_chart, matrix
     from streamlab.queue import DeadLetters, Message, OutcomeUnknownError, PermanentError, Producer, Worker
     from streamlab.run import Run
     from streamlab.servers import open_server
@@ -32,7 +33,8 @@ _HOMES = {
     "streamlab.faults": ("Crash", "Fail", "Kill", "Pause", "Slow"),
     "streamlab.history": ("History",),
     "streamlab.lab": ("Experiment", "Lab"),
-    "streamlab.learn": ("exercise", "solution"),
+    "streamlab.learn": ("exercise", "predict", "solution"),
+    "streamlab.plot": ("bar_chart", "line_chart", "matrix"),
     "streamlab.queue": ("DeadLetters", "Message", "OutcomeUnknownError", "PermanentError", "Producer", "Worker"),
     "streamlab.run": ("Run",),
     "streamlab.servers": ("open_server",),
@@ -61,10 +63,14 @@ __all__ = [
     "Slow",
     "StreamlabError",
     "Worker",
+    "bar_chart",
     "exercise",
     "faults",
+    "line_chart",
+    "matrix",
     "mistakes",
     "open_server",
+    "predict",
     "solution",
 ]
 

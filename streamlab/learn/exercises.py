@@ -30,7 +30,17 @@ if TYPE_CHECKING:
 State: TypeAlias = Literal["correct", "not yet", "not attempted"]
 Check: TypeAlias = Callable[..., str | None]
 
-_MODULES = {"00": "start_here"}  # a notebook's number, and the module with its exercises
+# A notebook's number, and the module with its exercises.
+_MODULES = {
+    "00": "start_here",
+    "01": "streams",
+    "02": "consumer_groups",
+    "03": "crash_and_claim",
+    "04": "retries_and_dead_letters",
+    "05": "zombies_and_slow_jobs",
+    "06": "latency_and_backlog",
+    "07": "failure_matrix",
+}
 # Readable on JupyterLab's white and on its black.
 _COLOURS = {"correct": "#009E73", "not yet": "#D55E00", "not attempted": "#808080"}
 

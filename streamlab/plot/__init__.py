@@ -1,6 +1,7 @@
-"""What a history looks like: each function draws a `Picture`, which shows itself in Jupyter and saves itself."""
+"""What a history looks like, or a table: each function draws a `Picture`, which shows itself and saves itself."""
 
 from streamlab.plot.backlog import backlog
+from streamlab.plot.chart import bar_chart, line_chart
 from streamlab.plot.lanes import lanes
 from streamlab.plot.latency import latency
 from streamlab.plot.life import life
@@ -10,4 +11,16 @@ from streamlab.plot.pel import pel
 from streamlab.plot.picture import Picture
 from streamlab.plot.rate import rate
 
-__all__ = ["Picture", "backlog", "lanes", "latency", "life", "matrix", "overview", "pel", "rate"]
+__all__ = [
+    "Picture",
+    "backlog",
+    "bar_chart",
+    "lanes",
+    "latency",
+    "life",
+    "line_chart",
+    "matrix",
+    "overview",
+    "pel",
+    "rate",
+]

@@ -1,0 +1,111 @@
+"""What a reader expects, said before it is tried, and held against what came out.
+
+    guess = sl.predict("03/after-the-crash", "Who gets Alice's two messages?", a="Bob, at once", b="nobody", c="Alice")
+    ...
+    guess.outcome("b", "nobody asked for them")
+
+Where widgets run, the choices are buttons; elsewhere they are text, and `guess.say("b")` answers. An answer is
+remembered by its name as long as the kernel lives: running the cell again does not forget it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from streamlab.errors import UsageError
+
+_said: dict[str, str] = {}  # by name: what the reader chose in this kernel
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A prediction beside what came out. It shows itself in a cell."""
+
+    said: str | None
+    right: str
+    choices: Mapping[str, str]
+    why: str = ""
+
+    def __str__(self) -> str:
+        if self.said is None:
+            text = f"No prediction made. It was {self._choice(self.right)}"
+        elif self.said == self.right:
+            text = f"As you said: {self._choice(self.right)}"
+        else:
+            text = f"You said {self._choice(self.said)}. It was {self._choice(self.right)}"
+        return text + (f": {self.why}" if self.why else "")
+
+    def _choice(self, letter: str) -> str:
+        return f"{letter} ({self.choices[letter]})"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+
+class Prediction:
+    """A question with choices, to be answered before the experiment. It shows itself in a cell."""
+
+    def __init__(self, name: str, question: str, choices: Mapping[str, str]) -> None:
+        self.name, self.question, self.choices = name, question, dict(choices)
+
+    @property
+    def said(self) -> str | None:
+        """The letter of the choice, or None as long as nothing was chosen."""
+        said = _said.get(self.name)
+        return said if said in self.choices else None  # the question may have changed since
+
+    def say(self, letter: str) -> Prediction:
+        """Choose by letter: what the buttons do. Raises `UsageError` for a letter that is no choice."""
+        self._check(letter)
+        _said[self.name] = letter
+        return self
+
+    def outcome(self, right: str, why: str = "") -> Outcome:
+        """Return what was predicted beside what came out. Raises `UsageError` for a letter that is no choice."""
+        self._check(right)
+        return Outcome(self.said, right, self.choices, why)
+
+    def _check(self, letter: str) -> None:
+        if letter not in self.choices:
+            raise UsageError(f"prediction {self.name!r} has no choice {letter!r}; there are: {', '.join(self.choices)}")
+
+    def __str__(self) -> str:
+        rows = [self.question, *(f"  {letter}  {text}" for letter, text in self.choices.items())]
+        return "\n".join([*rows, f"You said {self.said}." if self.said else 'Choose: guess.say("a")'])
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """Buttons where widgets run, a list elsewhere, in one output: the front end takes the richest that it can."""
+        items = "".join(f"<li><b>{escape(k)}</b> &nbsp; {escape(v)}</li>" for k, v in self.choices.items())
+        chosen = f"<p>You said {escape(self.said)}.</p>" if self.said else ""
+        html = f'<p><b>{escape(self.question)}</b></p><ul style="list-style: none">{items}</ul>{chosen}'
+        widget: dict[str, Any] = self._widget()._repr_mimebundle_() or {}
+        return widget | {"text/plain": str(self), "text/html": html}
+
+    def _widget(self) -> Any:
+        from ipywidgets import HTML, RadioButtons, VBox
+
+        buttons = RadioButtons(
+            options=[(f"{letter}   {text}", letter) for letter, text in self.choices.items()],
+            value=self.said,
+            layout={"width": "max-content"},
+        )
+        buttons.observe(lambda change: self.say(change["new"]), names="value")
+        return VBox([HTML(f"<b>{escape(self.question)}</b>"), buttons])
+
+
+def predict(name: str, question: str, **choices: str) -> Prediction:
+    """Ask for a prediction.
+
+    Args:
+        name: the notebook's number and a word of its own, "03/after-the-crash"; the answer is remembered by it.
+        question: one sentence.
+        choices: a letter and what it stands for, each.
+
+    Raises `UsageError` for fewer than two choices.
+    """
+    if len(choices) < 2:
+        raise UsageError(f"prediction {name!r} needs two choices or more")
+    return Prediction(name, question, choices)
