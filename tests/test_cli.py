@@ -152,11 +152,11 @@ def test_doctor_answers_in_json():
 
 
 def test_bench_measures_both_sides():
-    result = streamlab("bench", "--server", "process", "--messages", "2000", "--rounds", "1", "--json")
+    result = streamlab("bench", "queue", "--server", "process", "--messages", "2000", "--rounds", "1", "--json")
     rows = json.loads(result.stdout)
     assert len(rows) == 4
     for row in rows:
-        assert row["raw"] > 0
+        assert row["base"] > 0
         assert row["ours"] > 0
 
 
