@@ -133,7 +133,9 @@ def test_two_workers_of_one_name(any_server: Server, tmp_path: Path) -> None:
     (fault,) = struck(finished, "twin")
     assert fault["processes"] == ["worker-1-twin"]
     events = finished.history.events
-    assert set(events.loc[events["kind"] == "read", "process"]) == {"worker-1", "worker-1-twin", "worker-2"}
+    # The twin begins with what is pending under its name: the other's. That may be all it ever gets.
+    got = events[events["kind"].isin(["read", "own"])]
+    assert set(got["process"]) == {"worker-1", "worker-1-twin", "worker-2"}
     assert set(finished.history.samples["consumer"]) - {""} == {"worker-1", "worker-2"}
     assert finished.verdict.verdict == "valid", finished.verdict.reasons
 
