@@ -261,7 +261,8 @@ def _finish(run: Run, as_json: bool) -> None:
         for name, what in _FILES:
             if (run.folder / name).exists():
                 _answer.print(f"  {name:<15} {what}")
-        _answer.print("\nnext: look at the two pictures, then [bold]streamlab lab[/bold] and open 00_start_here.ipynb")
+        _answer.print(f"\nnext: look at the pictures, all in one page with streamlab report {run.folder};", markup=False)
+        _answer.print("then [bold]streamlab lab[/bold], and open 00_start_here.ipynb")
     raise typer.Exit(verdict.exit_code)
 
 
@@ -269,6 +270,9 @@ _FILES = (
     ("verdict.json", "the verdict, its counts, and the evidence by entry ID"),
     ("pel.png", "who held how many messages, and when"),
     ("latency.png", "how long each message took, from its due time to done"),
+    ("lanes.png", "a lane a worker, a bar a message, an arrow a claim"),
+    ("backlog.png", "what was not read yet, and the stream's length"),
+    ("rate.png", "messages a second: added, done, delivered again"),
     ("events/", "the history: every checkpoint of every message"),
 )
 
