@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,6 +18,12 @@ from streamlab.errors import StreamlabError
 from streamlab.servers import ProcessServer, Server
 from tests.at_hand import SERVERS, AtHand
 from tests.waiting import wait_until
+
+# A shell that runs the tests in the background lets them ignore Ctrl-C, nohup also SIGHUP, and so would every process
+# that they start: those that are to be ended by a signal shall hear it.
+for heard, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(heard) is signal.SIG_IGN:
+        signal.signal(heard, usual)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -111,7 +118,7 @@ def _containers() -> list[str]:
 
     try:
         with engine() as docker:
-            found = docker.containers.list(all=True, filters={"label": f"{LABEL}={os.getpid()}"})
+            found = docker.containers.list(all=True, ignore_removed=True, filters={"label": f"{LABEL}={os.getpid()}"})
             return [container.name for container in found]
     except StreamlabError:
         return []

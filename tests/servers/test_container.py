@@ -96,7 +96,10 @@ def test_it_does_not_outlive_its_parent(docker: Any, number: signal.Signals, pau
     assert container
     os.killpg(parent.pid, number)
     parent.communicate(timeout=20)
-    wait_until("the container is gone", lambda: not docker.containers.list(all=True, filters={"id": container}))
+    wait_until(
+        "the container is gone",
+        lambda: not docker.containers.list(all=True, ignore_removed=True, filters={"id": container}),
+    )
 
 
 @pytest.mark.parametrize("image", ["Foo Bar", "redis:", "", "redis:8.6 --privileged", "-redis"])
