@@ -42,10 +42,10 @@ def test_it_is_published_on_loopback_only_and_hides_its_password(at_hand: AtHand
 
 
 def test_no_reaper_is_started(docker: Any) -> None:
-    before = {container.id for container in docker.containers.list(all=True)}
+    before = {container.id for container in docker.containers.list(all=True, ignore_removed=True)}
     with SERVERS[3].opened() as server:
         assert isinstance(server, ContainerServer)
-        names = [c.name for c in docker.containers.list(all=True) if c.id not in before]
+        names = [c.name for c in docker.containers.list(all=True, ignore_removed=True) if c.id not in before]
         assert not any("ryuk" in name for name in names)
 
 
