@@ -59,7 +59,8 @@ def test_poison_ends_as_a_dead_letter(any_server, tmp_path):
 
 @pytest.mark.parametrize("after", ["read", "started", "done", "acked"])
 def test_a_crash_happens_right_after_its_checkpoint(any_server, tmp_path, after):
-    finished = run(any_server, tmp_path, sl.Crash("worker-1", at=0.3, after=after, restart_after=0.2), count=150)
+    # Work for two seconds and more: the new one finds some, also where a process takes its time to start.
+    finished = run(any_server, tmp_path, sl.Crash("worker-1", at=0.3, after=after, restart_after=0.2), count=250)
     assert finished.verdict.verdict == "valid", finished.verdict.reasons
     (met,) = hits(finished).to_dict("records")
     events = finished.history.events
