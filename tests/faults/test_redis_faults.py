@@ -274,7 +274,7 @@ def test_what_depends_on_the_version_works_on_every_version(at_hand: AtHand, tmp
             DestroyGroup(at=0.5),
             LimitMemory(at=0.6, seconds=0.1),
             CutAppendOnlyFile(at=0.75, seconds=0.1),
-            workload=sl.Sleep(count=130, rate=100.0, seconds=0.01),
+            workload=sl.Sleep(count=200, rate=100.0, seconds=0.01),
         )
         assert_whole(server)
     kinds = "kill-clients set-id pause-clients redis-sleep destroy-group memory-limit aof-cut"
