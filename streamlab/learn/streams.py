@@ -58,7 +58,8 @@ def read_pages(client: Redis, stream: str, size: int) -> list[Any]:
     start = "-"
     while page := client.xrange(stream, min=start, count=size):
         found += page
-        start = f"({page[-1][0]}"  # "(": after this one
+        last: Any = page[-1][0]
+        start = f"({last}"  # "(": after this one
     return found
 
 
@@ -141,8 +142,8 @@ def nothing_missed(answer: Callable[..., Any], server: Server) -> str | None:
                 return f"XREAD after {start} misses the entry that was added next."
             if found != [added]:
                 return (
-                    f"XREAD after {start} also finds {len(found) - 1} of the entries that were there before. The ID of one "
-                    "is an hour ahead of the clock: which ID does the stream itself name?"
+                    f"XREAD after {start} also finds {len(found) - 1} of the entries that were there before. "
+                    "The ID of one is an hour ahead of the clock: which ID does the stream itself name?"
                 )
     return None
 
