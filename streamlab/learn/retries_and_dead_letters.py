@@ -293,7 +293,8 @@ def _owner(client: Redis, stream: str) -> str:
 
 def _claim(client: Redis, stream: str, entry: str, taken: list[str]) -> None:
     """Bob claims it; what he got is added to `taken`."""
-    taken += client.xclaim(stream, "workers", "bob", 0, [entry], justid=True)
+    claimed: Any = client.xclaim(stream, "workers", "bob", 0, [entry], justid=True)
+    taken += claimed
 
 
 def _die() -> None:
