@@ -357,15 +357,19 @@ def _normalise(notebook: Any, path: Path, source: str) -> None:
         for key in ("execution", "ExecuteTime", "collapsed", "scrolled"):
             cell.metadata.pop(key, None)
         if cell.cell_type == "code":
-            # A widget is nothing without its kernel.
-            outputs = [output for output in cell.outputs if _WIDGET not in output.get("data", {})]
-            cell.outputs = [_mapped(output, clean) for output in outputs]
+            cell.outputs = [_mapped(output, clean) for output in cell.outputs if not _lives(output)]
     for number, found in machine_paths(notebook):
         raise NotebookError(
             f"{path.name}, cell {number}: its output names {found!r}, a path of this machine, and was not stored: "
             "print a relative path",
             cell=number,
         )
+
+
+def _lives(output: Any) -> bool:
+    """Whether it is a widget, which is nothing without its kernel; one that is told in HTML too is from now on that."""
+    data = output.get("data", {})
+    return data.pop(_WIDGET, None) is not None and "text/html" not in data
 
 
 def _cleaner(path: Path) -> Callable[[str], str]:

@@ -322,6 +322,15 @@ def test_what_other_programs_noted_is_dropped_and_what_the_author_noted_is_kept(
     assert notebook.metadata.streamlab == {"source_sha256": "hash"}
 
 
+def test_a_widget_that_is_told_in_html_too_is_kept_as_that() -> None:
+    told = {"text/html": "<p>Who?</p>", "text/plain": "Who?"}
+    notebook = showing({"application/vnd.jupyter.widget-view+json": "{}"} | told)
+
+    notebooks._normalise(notebook, Path("07_made_up.ipynb"), "hash")
+
+    assert shown(notebook) == told
+
+
 def test_a_notebook_edited_while_it_runs_is_not_overwritten(write: Write) -> None:
     path = write("1")
 

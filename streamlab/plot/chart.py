@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import fill
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter
+from matplotlib.axis import Axis
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from streamlab.errors import UsageError
 from streamlab.plot import style
@@ -41,23 +43,13 @@ def line_chart(
     for name, colour in zip(table.columns, _colours(len(table.columns)), strict=True):
         points = table[name]
         axes.plot(table.index, points, "o-", color=colour, markersize=4, linewidth=1.6, label=style.plain(name))
-    for name, at in (mark or {}).items():
-        axes.axvline(at, color=style.INK, linestyle="dashed", linewidth=1.2)
-        axes.annotate(
-            style.plain(name, 60),
-            (at, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(4, -4),
-            textcoords="offset points",
-            va="top",
-            color=style.INK,
-            fontsize=style.SMALL,
-            path_effects=style.HALO,
-        )
     if "x" in log:
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if pd.api.types.is_numeric_dtype(table.index):
+        _amounts(axes.xaxis, "x" in log)
     _finish(axes, x, y, title, log)
+    for row, (name, at) in enumerate((mark or {}).items()):
+        _mark(axes, name, at, row)
     if len(table.columns) > 1:
         style.legend(axes)
     return Picture(figure)
@@ -66,7 +58,7 @@ def line_chart(
 def bar_chart(series: Series, *, x: str, y: str, title: str = "", log: Log = "", stacked: bool = False) -> Picture:
     """Bars, a group for each x and a colour for each series.
 
-        sl.bar_chart({"fast": {"COUNT 1": 80, "COUNT 10": 60}, "slow": {"COUNT 1": 20, "COUNT 10": 40}}, x="", y="messages")
+        sl.bar_chart({"fast": {"COUNT 1": 8, "COUNT 10": 6}, "slow": {"COUNT 1": 2, "COUNT 10": 4}}, x="", y="messages")
 
     Args and errors as in `line_chart`; `stacked` puts the series on one another; `log` may be "y".
     """
@@ -79,7 +71,7 @@ def bar_chart(series: Series, *, x: str, y: str, title: str = "", log: Log = "",
         at = places if stacked else places + (n - (number - 1) / 2) * width
         axes.bar(at, heights, width, bottom=below if stacked else None, color=colour, label=style.plain(name))
         below += heights
-    axes.set_xticks(places, [style.plain(name, 24) for name in table.index])
+    _name_bars(axes, [style.plain(name, 40) for name in table.index])
     axes.grid(visible=False, axis="x")
     _finish(axes, x, y, title, log)
     if number > 1:
@@ -106,4 +98,45 @@ def _finish(axes: Axes, x: str, y: str, title: str, log: Log) -> None:
         axes.set_yscale("log")
     else:
         axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    _amounts(axes.yaxis, "y" in log)
+
+
+def _amounts(axis: Axis, logarithmic: bool) -> None:
+    """0.02, 5, 10k."""
+    if logarithmic:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+        axis.set_minor_formatter(NullFormatter())
+    thousands = EngFormatter(sep="")
+    axis.set_major_formatter(lambda value, _: thousands(value) if abs(value) >= 1000 else f"{value:g}")
+
+
+def _mark(axes: Axes, name: str, at: float, row: int) -> None:
+    """A dashed line with its name on the side where there is room, each name in a row of its own."""
+    axes.axvline(at, color=style.INK, linestyle="dashed", linewidth=1.2)
+    axes.set_xlim(axes.get_xlim())  # the next line must not move this one
+    right = axes.transAxes.inverted().transform(axes.transData.transform((at, 1)))[0] > 0.5
+    axes.annotate(
+        style.plain(name, 60),
+        (at, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(-4 if right else 4, -4 - 14 * row),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        va="top",
+        color=style.INK,
+        fontsize=style.SMALL,
+        path_effects=style.HALO,
+    )
+
+
+_ROW = 110  # letters that fit under the bars, side by side
+
+
+def _name_bars(axes: Axes, names: list[str]) -> None:
+    """Names in several lines where that is enough for them, else slanting."""
+    width = max(1, _ROW // len(names))
+    broken = [fill(name, width, break_long_words=False) for name in names]
+    if max(len(line) for name in broken for line in name.splitlines() or [""]) <= width:
+        axes.set_xticks(range(len(names)), broken)
+    else:
+        axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")

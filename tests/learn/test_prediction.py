@@ -1,0 +1,78 @@
+"""What a reader expects: asked, remembered, and held against what came out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from nbformat import write as write_notebook
+from nbformat.v4 import new_code_cell, new_notebook
+
+import streamlab as sl
+from streamlab.errors import UsageError
+from streamlab.learn import prediction
+from streamlab.notebooks import execute
+
+NOBODY = "No prediction made. It was b (nobody): nobody asked"
+
+
+@pytest.fixture(autouse=True)
+def _a_kernel_that_heard_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction, "_said", {})
+
+
+def ask(name: str = "03/who", question: str = "Who gets <them>?") -> Any:
+    return sl.predict(name, question, a="Bob & Co", b="nobody")
+
+
+def buttons(guess: Any) -> Any:
+    return guess._widget().children[1]
+
+
+def test_the_outcome_says_what_was_said() -> None:
+    guess = ask()
+    assert str(guess.outcome("b", "nobody asked")) == NOBODY
+    assert str(guess.say("a").outcome("b", "nobody asked")) == "You said a (Bob & Co). It was b (nobody): nobody asked"
+    assert str(guess.say("b").outcome("b")) == "As you said: b (nobody)"
+
+
+def test_a_click_is_remembered_by_name() -> None:
+    buttons(ask()).value = "b"
+
+    assert ask().said == "b", "the cell was run again"
+    assert buttons(ask()).value == "b"
+    assert ask("03/when").said is None, "another prediction is another"
+    assert sl.predict("03/who", "Who?", x="she", y="he").said is None, "the choices are others now"
+
+
+def test_without_widgets_it_is_text_and_html() -> None:
+    shown = ask()._repr_mimebundle_()
+
+    assert set(shown) == {"text/plain", "text/html", "application/vnd.jupyter.widget-view+json"}
+    assert shown["text/plain"] == 'Who gets <them>?\n  a  Bob & Co\n  b  nobody\nChoose: guess.say("a")'
+    assert "Who gets &lt;them&gt;?" in shown["text/html"]
+    assert "Bob &amp; Co" in shown["text/html"]
+    assert "color" not in shown["text/html"], "the page's own ink, in every theme"
+    assert "You said b" not in shown["text/html"]
+    assert "You said b." in ask().say("b")._repr_mimebundle_()["text/html"]
+
+
+def test_it_is_kept_in_a_notebook_that_nobody_answered(tmp_path: Any) -> None:
+    path = tmp_path / "07_made_up.ipynb"
+    asks = 'import streamlab as sl\nguess = sl.predict("03/who", "Who gets them?", a="Bob", b="nobody")\nguess'
+    cells = [new_code_cell(asks), new_code_cell('guess.outcome("b", "nobody asked")')]
+    write_notebook(new_notebook(cells=cells), path)
+    execute(path, write=True)
+    (asked,), (told,) = (cell["outputs"] for cell in json.loads(path.read_text())["cells"])
+
+    assert set(asked["data"]) == {"text/html", "text/plain"}
+    assert told["data"]["text/plain"] == [NOBODY]
+
+
+def test_what_makes_no_sense_is_told() -> None:
+    for wrong in (lambda: ask().say("c"), lambda: ask().outcome("c")):
+        with pytest.raises(UsageError, match=r"'03/who' has no choice 'c'; there are: a, b"):
+            wrong()
+    with pytest.raises(UsageError, match="needs two choices"):
+        sl.predict("03/who", "Who?", a="Bob")
