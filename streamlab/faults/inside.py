@@ -86,7 +86,8 @@ class Fail(Inside):
     Args:
         target: the worker's name, or "one", "all", "oldest".
         at: seconds after the first job is due.
-        times: how many messages of each worker fail, or, with `job`, how many deliveries of that one; 0 = always.
+        times: how many messages of each worker fail, or, with `job`, how many deliveries of that one (of a worker that
+            is not ours: how many times in each process); 0 = always.
         job: only this job, which is poison where `times` is 0; None: whatever comes.
         seconds: how long this lasts at most; None: to the end of the run.
     """

@@ -63,7 +63,11 @@ class Mischief:
     def _is_to_fail(self, order: dict[str, Any], message: Message) -> bool:
         if order["job"] is not None:
             wanted = message.fields.get("job") == str(order["job"])
-            return wanted and (not order["times"] or message.deliveries <= order["times"])
+            if not wanted or not order["times"]:
+                return bool(wanted)
+            if message.deliveries:
+                return bool(message.deliveries <= order["times"])
+        # A worker that is not ours does not say how often Redis delivered it: each process counts what it has met.
         if order["times"]:
             order["done"] = order.get("done", 0) + 1
             return bool(order["done"] <= order["times"])

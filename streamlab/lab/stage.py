@@ -59,7 +59,7 @@ class Stage:
     def _make_wire(self) -> Wire:
         from streamlab.faults.proxy import Wire  # brings asyncio, which most runs do without
 
-        return Wire(lambda: self.server.url, self._witness)
+        return Wire(lambda: self.server.url, self._witness, stream=self.stream)  # a dead letter is no job
 
     def connect(self) -> redis.Redis:
         """Return one more client of the lab's own."""

@@ -5,6 +5,7 @@ import json
 import pytest
 
 import streamlab as sl
+from streamlab import mistakes
 from streamlab.errors import UsageError
 
 
@@ -55,6 +56,21 @@ def test_poison_ends_as_a_dead_letter(any_server, tmp_path):
     assert finished.verdict.verdict == "valid", finished.verdict.reasons
     assert finished.verdict.dead_lettered == [finished.history.jobs.loc[30, "entry"]]
     assert len(hits(finished)) == 3
+
+
+def test_a_worker_of_somebody_elses_gives_up_a_job_that_always_fails(any_server, tmp_path):
+    poison = sl.Fail("all", at=0.0, job=30, times=0)
+    finished = run(any_server, tmp_path, poison, worker=mistakes.plain)
+    assert finished.verdict.verdict == "valid", finished.verdict.reasons
+    assert finished.verdict.dead_lettered == [finished.history.jobs.loc[30, "entry"]]
+    assert finished.verdict.counts["produced_twice"] == 0, "its dead letter is no second entry of the job"
+
+
+def test_a_job_fails_once_with_a_worker_that_does_not_say_how_often_it_was_delivered(any_server, tmp_path):
+    finished = run(any_server, tmp_path, sl.Fail("all", at=0.0, job=30, times=1), worker=mistakes.plain, workers=1)
+    assert finished.verdict.verdict == "valid", finished.verdict.reasons
+    assert len(hits(finished)) == 1
+    assert finished.history.jobs.loc[30, "times_done"] == 1
 
 
 @pytest.mark.parametrize("after", ["read", "started", "done", "acked"])
