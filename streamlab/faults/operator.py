@@ -15,13 +15,17 @@ from streamlab.errors import UnsupportedError, UsageError
 from streamlab.faults.base import ALL, Family, Fault, Stage, check_target, positive, targets
 from streamlab.faults.look import LISTED, Look, look
 
-# KEYS[1] stream. ARGV[1] group, ARGV[2] how many, ARGV[3] consumer, or none for any.
+# KEYS[1] stream. ARGV[1] group, ARGV[2] how many, ARGV[3] 'delete' or 'look', ARGV[4] consumer, or none for any.
+# The IDs of pending entries that the stream still holds, the oldest first.
 _DELETE_PENDING = """
-local gone = {}
-for _, row in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', unpack(ARGV, 2))) do
-  if redis.call('XDEL', KEYS[1], row[1]) == 1 then gone[#gone + 1] = row[1] end
+local found, wanted = {}, tonumber(ARGV[2])
+for _, row in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', wanted + 1000, unpack(ARGV, 4))) do
+  if #found < wanted and #redis.call('XRANGE', KEYS[1], row[1], row[1]) == 1 then
+    if ARGV[3] == 'delete' then redis.call('XDEL', KEYS[1], row[1]) end
+    found[#found + 1] = row[1]
+  end
 end
-return gone
+return found
 """
 
 
@@ -126,14 +130,18 @@ class Delete(OperatorFault):
 
     def ready(self, stage: Stage) -> bool:
         """When there is enough to delete."""
-        return sum(stage.pending(name) for name in targets(self.target, stage)) >= self.count
+        return sum(len(self._ask(stage, "look", name)) for name in targets(self.target, stage)) >= self.count
 
     def start(self, stage: Stage) -> dict[str, Any]:
         """Delete them, if they are still pending."""
-        consumer = () if self.target in {ALL, ""} else (self.target,)
-        ask: Any = stage.client
-        entries = ask.eval(_DELETE_PENDING, 1, stage.stream, stage.group, self.count, *consumer)
+        entries = self._ask(stage, "delete", self.target)
         return {"hit": len(entries), "entries": entries}
+
+    def _ask(self, stage: Stage, what: str, name: str | None) -> list[str]:
+        consumer = () if name in {ALL, "", None} else (name,)
+        ask: Any = stage.client
+        entries: list[str] = ask.eval(_DELETE_PENDING, 1, stage.stream, stage.group, self.count, what, *consumer)
+        return entries
 
     def said(self, facts: Mapping[str, Any]) -> str:
         """What went."""

@@ -158,7 +158,13 @@ def test_on_somebody_elses_redis_only_our_own_stream_is_touched(any_server: Serv
         client.xadd(f"{any_server.prefix}theirs", {"n": 1})
         client.xgroup_create(f"{any_server.prefix}theirs", "workers", id="0")
         before = client.xinfo_stream(f"{any_server.prefix}theirs", full=True)
-        faults = (Trim(at=0.1), Delete(at=0.13), DeleteConsumer("one", at=0.16), SetID(at=0.2), DestroyGroup(at=0.2))
+        faults = (
+            Trim(at=0.1),
+            Delete(at=0.13),
+            DeleteConsumer("one", at=0.16),
+            DestroyGroup(at=0.2),
+            SetID(at=0.6),
+        )  # SetID leaves no work behind
         finished = run(guest, tmp_path, *faults, workload=sl.Sleep(count=60, rate=300.0, seconds=0.1))
         after = client.xinfo_stream(f"{any_server.prefix}theirs", full=True)
         client.delete(f"{any_server.prefix}theirs")
