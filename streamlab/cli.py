@@ -197,7 +197,10 @@ def lab(context: typer.Context) -> None:
     os.execv(command[0], command)  # its signals, its exit code, its token: nothing of ours in between
 
 
-@app.command(epilog="Examples: [bold]streamlab notebooks[/bold] · [bold]streamlab notebooks 00 --write[/bold]")
+@app.command(
+    epilog="Examples: [bold]streamlab notebooks[/bold] · [bold]streamlab notebooks 00 --write[/bold] · "
+    "[bold]streamlab notebooks --html site[/bold]"
+)
 def notebooks(
     names: Annotated[
         list[str] | None, typer.Argument(help="Which: 00, 00_start_here, or a path. Default: all.")
@@ -206,13 +209,25 @@ def notebooks(
     server: Annotated[
         str | None, typer.Option(help="The Redis that they use: process, container, or a URL.", metavar="WHERE")
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Execute nothing: write the stored outputs as static pages into this folder.", metavar="DIR"),
+    ] = None,
 ) -> None:
     """Execute notebooks in clean kernels; fails at the first error."""
     from streamlab.notebooks import NotebookError, execute, find_notebooks
 
+    found = find_notebooks(names or [])
+    if html:
+        from streamlab.site import write_site
+
+        if write or server:
+            raise UsageError("--html executes nothing: run streamlab notebooks --write before, without --html")
+        _answer.print(str(write_site(found, html)), markup=False)
+        return
     if server:
         os.environ["STREAMLAB_SERVER"] = server
-    for path in find_notebooks(names or []):
+    for path in found:
         with _bar(path.stem) as progress:
             try:
                 result = execute(path, write=write, progress=_steps(progress))
@@ -261,7 +276,9 @@ def _finish(run: Run, as_json: bool) -> None:
         for name, what in _FILES:
             if (run.folder / name).exists():
                 _answer.print(f"  {name:<15} {what}")
-        _answer.print(f"\nnext: look at the pictures, all in one page with streamlab report {run.folder};", markup=False)
+        _answer.print(
+            f"\nnext: look at the pictures, all in one page with streamlab report {run.folder};", markup=False
+        )
         _answer.print("then [bold]streamlab lab[/bold], and open 00_start_here.ipynb")
     raise typer.Exit(verdict.exit_code)
 

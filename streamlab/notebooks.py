@@ -111,13 +111,13 @@ def execute(path: Path, *, write: bool = False, progress: Progress | None = None
     should be stored names a path of this machine; `MissingError` and `DataError` for a file that cannot be read.
     """
     began = time.monotonic()
-    notebook = _load(path)
+    notebook = load(path)
     source = source_sha256(notebook)
     cells = [index for index, cell in enumerate(notebook.cells) if _has_code(cell)]
     asyncio.run(_run(notebook, path, cells, progress or (lambda done, of, line: None), timeout))
     if write:
         _normalise(notebook, path, source)
-        if source_sha256(_load(path)) != source:
+        if source_sha256(load(path)) != source:
             raise UsageError(f"{path.name} was changed while it ran, and its outputs were not stored: run it again")
         _store(notebook, path)
     return Result(path, len(cells), time.monotonic() - began, write, notebook)
@@ -128,7 +128,7 @@ def stale(path: Path) -> bool:
 
     Text may be edited freely: only code makes outputs.
     """
-    notebook = _load(path)
+    notebook = load(path)
     counts = [cell.execution_count for cell in notebook.cells if _has_code(cell)]
     stored = notebook.metadata.get("streamlab", {}).get("source_sha256")
     return bool(stored != source_sha256(notebook) or counts != list(range(1, len(counts) + 1)))
@@ -162,8 +162,8 @@ def _named(name: str, there: list[Path]) -> Path:
 # Reading and storing
 
 
-def _load(path: Path) -> Any:
-    """The notebook, with an id on each cell that does not depend on when it was read."""
+def load(path: Path) -> Any:
+    """Return the notebook, with an id on each cell that does not depend on when it was read."""
     import nbformat
 
     try:

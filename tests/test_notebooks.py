@@ -244,12 +244,12 @@ def test_cells_keep_their_ids_and_those_without_get_stable_ones(write: Write) ->
         content["cells"][4]["id"] = "heading"
 
     edit(path, forget)
-    ids = [cell.id for cell in notebooks._load(path).cells]
+    ids = [cell.id for cell in notebooks.load(path).cells]
     edit(path, lambda content: content["cells"].insert(1, {"cell_type": "markdown", "metadata": {}, "source": "new"}))
 
     assert ids[0] == "heading"
     assert len(set(ids)) == 5
-    again = [cell.id for cell in notebooks._load(path).cells]
+    again = [cell.id for cell in notebooks.load(path).cells]
     assert again[:1] + again[2:] == ids
 
 
@@ -433,7 +433,7 @@ def test_committed_notebooks(check: str) -> None:
                 meant = "raises-exception" in cell["metadata"].get("tags", ())
                 assert output["output_type"] != "error" or meant, f"{path.name} shows an error"
         elif check == "no machine":
-            assert not machine_paths(notebooks._load(path)), path.name
+            assert not machine_paths(notebooks.load(path)), path.name
         else:
             for _, output in outputs_of:
                 for kind, content in output.get("data", {}).items():
