@@ -15,6 +15,8 @@ from streamlab.errors import UnsupportedError, UsageError
 from streamlab.faults.base import ALL, Family, Fault, Stage, check_target, positive, targets
 from streamlab.faults.look import LISTED, Look, look
 
+_TRIES = 50  # to meet a pending entry before it is acknowledged
+
 # KEYS[1] stream. ARGV[1] group, ARGV[2] how many, ARGV[3] 'delete' or 'look', ARGV[4] consumer, or none for any.
 # The IDs of pending entries that the stream still holds, the oldest first.
 _DELETE_PENDING = """
@@ -79,11 +81,15 @@ class Trim(OperatorFault):
 
     def start(self, stage: Stage) -> dict[str, Any]:
         """Trim; `hit` counts what was unfinished."""
-        below = self._below(stage)
-        if not below:
-            return {"hit": 0, "entries": []}
-        found = look(stage, "XTRIM", stage.stream, "MINID", "=", below, upto=f"({below}")
-        return {"hit": found.unfinished, "entries": found.entries, "below": below}
+        facts: dict[str, Any] = {"hit": 0, "entries": []}
+        for _ in range(_TRIES):
+            if not (below := self._below(stage)):
+                break
+            found = look(stage, "XTRIM", stage.stream, "MINID", "=", below, upto=f"({below}")
+            facts = {"hit": found.unfinished, "entries": found.entries, "below": below}
+            if found.unfinished:
+                break  # else its holder was quicker with its XACK, and the next is the oldest now
+        return facts
 
     def _below(self, stage: Stage) -> str:
         """The ID below which all goes; '' for nothing."""

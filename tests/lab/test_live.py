@@ -53,9 +53,9 @@ def held(live, worker):
 def test_what_is_pressed_happens_and_is_in_the_history(live):
     it = live()
     wait_until("messages are done", lambda: it.look().finished > 20)
-    it.press(sl.Kill("worker-2", at=1e9))  # its time is now
+    it.press(sl.Kill("worker-2", at=1e9, holding=1))  # its time is now
     wait_until("worker-2 is dead", lambda: it.states["worker-2"] == "killed")
-    assert held(it, "worker-2") > 0, "what it held is pending"
+    wait_until("what it held is seen pending", lambda: held(it, "worker-2") > 0)
     wait_until("the others have claimed it", lambda: held(it, "worker-2") == 0)
     assert it.states["worker-2"] == "killed"
     it.restart("worker-2")
