@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,20 +11,11 @@ import streamlab as sl
 from streamlab.learn.exercises import in_notebook
 from streamlab.servers import Server
 from streamlab.tour import experiment as tours_experiment
+from tests.learn.course import FOLDER, code, stubs
 
-NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "00_start_here.ipynb"
-CELLS = ["".join(cell["source"]) for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+NOTEBOOK = FOLDER / "00_start_here.ipynb"
+CELLS = code(NOTEBOOK)
 EXERCISES = in_notebook("00")
-
-
-def stubs() -> dict[str, Any]:
-    """The answers as they stand in the notebook, by exercise."""
-    answers: dict[str, Any] = {}
-    fake = SimpleNamespace(exercise=lambda name, answer, server=None: answers.setdefault(name, answer))
-    for cell in CELLS:
-        if "sl.exercise(" in cell:
-            exec(cell, {"sl": fake, "lab": SimpleNamespace(server=None)})
-    return answers
 
 
 def article(client: Any, stream: str, group: str, me: str, idle_ms: int) -> Any:
@@ -99,7 +87,7 @@ def test_each_exercise_of_the_notebook_exists_and_the_other_way_round() -> None:
 
 @pytest.mark.parametrize("name", EXERCISES)
 def test_the_stub_in_the_notebook_is_no_attempt(name: str) -> None:
-    assert sl.exercise(name, stubs()[name]).state == "not attempted"
+    assert sl.exercise(name, stubs(NOTEBOOK)[name]).state == "not attempted"
 
 
 @pytest.mark.parametrize("name", EXERCISES)
