@@ -88,7 +88,7 @@ class Prediction:
         from ipywidgets import HTML, RadioButtons, VBox
 
         buttons = RadioButtons(
-            options=[(f"{letter}   {text}", letter) for letter, text in self.choices.items()],
+            options=[(f"{letter})  {text}", letter) for letter, text in self.choices.items()],
             value=self.said,
             layout={"width": "max-content"},
         )
