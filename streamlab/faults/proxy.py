@@ -59,7 +59,7 @@ class Wire:
         self._failures: list[BaseException] = []
         self._closed = False
         started: Future[None] = Future()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._live(started)), name="wire", daemon=True)
+        self._thread = threading.Thread(target=self._serve, args=(started,), name="wire", daemon=True)
         self._thread.start()
         started.result()
 
@@ -113,6 +113,14 @@ class Wire:
         self.close()
 
     # ------------------------------------------------------------------------------------ in the wire's thread
+
+    def _serve(self, started: Future[None]) -> None:
+        # Not asyncio.run: it starts a thread to end the others, which Python refuses from 3.12 on while it shuts down.
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(self._live(started))
+        finally:
+            loop.close()
 
     async def _live(self, started: Future[None]) -> None:
         self._loop = asyncio.get_running_loop()
