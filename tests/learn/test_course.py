@@ -35,7 +35,7 @@ def broken_rules(notebook: Any, number: str) -> list[str]:
     ]
     rules = {
         "its title is a question": title.startswith("# ") and title.endswith("?"),
-        f"it has 25 to 40 cells: {len(cells)}": 25 <= len(cells) <= 40,
+        f"it has 25 to 55 cells: {len(cells)}": 25 <= len(cells) <= 55,
         "no cell has more than 20 lines of code": max(len(source.splitlines()) for source in code) <= 20,
         f"it has three exercises of its own, each once: {exercises}": len(exercises) >= 3
         and exercises == list(in_notebook(number)),
