@@ -24,7 +24,7 @@ VERSIONS = pytest.mark.parametrize("at_hand", SERVERS[:4], ids=lambda at_hand: a
 CONTAINER = OWN_KINDS[1]
 
 #: Workers wait for Redis more than they work.
-IDLE = sl.Sleep(count=60, rate=100.0, seconds=0.0)
+IDLE = sl.Sleep(count=150, rate=100.0, seconds=0.0)
 
 
 @pytest.fixture(scope="module")
