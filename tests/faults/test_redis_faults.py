@@ -24,7 +24,7 @@ VERSIONS = pytest.mark.parametrize("at_hand", SERVERS[:4], ids=lambda at_hand: a
 CONTAINER = OWN_KINDS[1]
 
 #: Workers wait for Redis more than they work.
-IDLE = sl.Sleep(count=150, rate=100.0, seconds=0.0)
+IDLE = sl.Sleep(count=60, rate=100.0, seconds=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,8 @@ def test_only_the_targets_connections_are_closed(mine: Server, tmp_path: Path) -
     assert fault["target"] == "worker-1"
     assert finished.verdict.verdict == "valid", finished.verdict.reasons
     events = finished.history.events
-    assert set(events[events["kind"] == "reconnected"]["process"]) == {"worker-1"}
+    # A connection that is closed between two commands is replaced by the client, and the worker has nothing to notice.
+    assert set(events[events["kind"] == "reconnected"]["process"]) <= {"worker-1"}
 
 
 # Standing still ------------------------------------------------------------------------------------
