@@ -32,11 +32,9 @@ import pandas as pd
 
 from streamlab.errors import DataError, MissingError
 from streamlab.journals import events_table, faults_table, read_journal
+from streamlab.record import DELIVERIES
 
 ENDINGS = ("drained", "timed out", "interrupted")
-#: The kinds with which an entry comes into a worker's hands.
-DELIVERIES = ("read", "claimed", "own")
-
 #: What Redis answered of an entry, as the wire saw it.
 WIRE = ("wire_added", "wire_delivered", "wire_claimed", "wire_acked")
 

@@ -70,6 +70,8 @@ KINDS = (
     "wire_cut",  # a reply was withheld by a fault; the note has the command
 )
 KIND_NUMBER = {kind: number for number, kind in enumerate(KINDS, start=1)}
+#: The kinds with which an entry comes into a worker's hands.
+DELIVERIES = ("read", "claimed", "own")
 
 #: Name and `struct` code of each field, in the order on disk; little-endian, no alignment.
 FIELDS = (

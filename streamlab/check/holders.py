@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamlab.history import DELIVERIES, History
+from streamlab.history import History
+from streamlab.record import DELIVERIES
 
 _Ints = npt.NDArray[np.int64]
 

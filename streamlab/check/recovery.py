@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from streamlab.history import DELIVERIES, History
+from streamlab.history import History
+from streamlab.record import DELIVERIES
 
 
 @dataclass(frozen=True)

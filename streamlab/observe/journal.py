@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from errno import EINVAL, EOPNOTSUPP
 from itertools import count
 from mmap import mmap
 from pathlib import Path
+from struct import Struct
 from threading import RLock
 from time import monotonic_ns
 from typing import Protocol, Self
 
 from streamlab.errors import UsageError
 from streamlab.record import (
+    DELIVERIES,
     HEADER,
     HEADER_RECORDS,
     KIND_NUMBER,
     LONGEST_NAME,
     MAGIC,
     RECORD,
+    SPARE_BYTES,
     TEXT_LENGTH,
     VERSION,
     parse_entry,
@@ -35,6 +38,13 @@ _LARGEST_JOB = (1 << 63) - 1
 
 _pack_into = RECORD.pack_into
 
+# The same record in five pieces, for `Journal.observe`: what stays the same of a message, and of its texts, is packed
+# once. Time, (due_ns, ms, seq, job), deliveries, (note, stream, spare), kind.
+_MESSAGE = Struct("<qQQq")
+_TEXTS = Struct(f"<II{SPARE_BYTES}x")
+_PIECES = Struct(f"<q{_MESSAGE.size}sI{_TEXTS.size}sB")
+_pack_pieces_into = _PIECES.pack_into
+
 
 class Seen(Protocol):
     """A message as the queue delivers it (`queue.Message`); all that the journal looks at."""
@@ -45,11 +55,7 @@ class Seen(Protocol):
 
     @property
     def raw(self) -> Sequence[bytes]:
-        """Names and values in turn; the lab's messages begin with b'job' and their number."""
-
-    @property
-    def fields(self) -> Mapping[str, str]:
-        """The same as text: costs its decoding, so it is asked only where the job does not come first."""
+        """Names and values in turn; the lab's messages have their number in the field b'job'."""
 
     @property
     def deliveries(self) -> int:
@@ -93,10 +99,11 @@ class Journal:
         self._lock = RLock()  # re-entrant: a signal handler may write in the middle of a write
         self._closed = False
         self._texts: dict[str, int] = {}
-        self._known: dict[bytes, tuple[int, int, int]] = {}
+        self._known: dict[bytes, bytes] = {}  # by entry ID, what a record says of the message itself
         self._draw = count(HEADER_RECORDS).__next__
         HEADER.pack_into(self._chunk(0), 0, MAGIC, VERSION, RECORD.size, incarnation, os.getpid(), name)
         self._stream = self._text(stream) if stream else 0
+        self._no_note = _TEXTS.pack(0, self._stream)
 
     def write(
         self,
@@ -131,21 +138,23 @@ class Journal:
             return
         # This loop is the price that every message of every run pays; `streamlab bench` holds it to its budget.
         number = KIND_NUMBER[kind]
-        note_at = self._text(note) if note else 0
-        stream_at = self._stream
-        recall = self._known.get
-        chunks = self._chunks
-        draw = self._draw
+        texts = _TEXTS.pack(self._text(note), self._stream) if note else self._no_note
+        known, draw, chunks = self._known, self._draw, self._chunks
+        if kind in DELIVERIES:
+            self._learn(messages)
         now = monotonic_ns()
         for message in messages:
-            ms, seq, job = recall(message.key) or self._learn(message)
+            try:
+                facts = known[message.key]
+            except KeyError:  # another thread made room, or a message that was never said to come
+                facts = self._learn((message,))
             place = draw()
             try:
                 chunk = chunks[place >> _CHUNK_BITS]
             except KeyError:
                 chunk = self._chunk(place >> _CHUNK_BITS)
             at = (place & _IN_CHUNK) << _RECORD_BITS
-            _pack_into(chunk, at, now, 0, ms, seq, job, message.deliveries, note_at, stream_at, number)
+            _pack_pieces_into(chunk, at, now, facts, message.deliveries, texts, number)
 
     def close(self) -> None:
         """Cut the file to what was written. Writing afterwards raises ValueError."""
@@ -167,19 +176,19 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _learn(self, message: Seen) -> tuple[int, int, int]:
-        """Parse a message's ID and job once, not at each of its four events; forget all when there are many."""
-        ms, _, seq = message.key.partition(b"-")
-        raw = message.raw
-        try:
-            job = int(raw[1]) if raw and raw[0] == b"job" else int(message.fields.get("job", -1))
-        except (ValueError, TypeError):  # anybody may have added it, with anything for a job number
-            job = -1
-        if not 0 <= job <= _LARGEST_JOB:
-            job = -1
-        if len(self._known) >= _REMEMBERED:
-            self._known.clear()
-        self._known[message.key] = facts = int(ms), int(seq), job
+    def _learn(self, messages: Sequence[Seen]) -> bytes:
+        """Parse ID and job of each once, not at each of its four events; the last one's. Forgets all if many."""
+        known = self._known
+        if len(known) >= _REMEMBERED:
+            known.clear()
+        for message in messages:
+            ms, seq = message.key.split(b"-")
+            raw = message.raw
+            try:  # the field stands first in the lab's own messages, and anywhere in others'
+                job = int(raw[1] if raw and raw[0] == b"job" else raw[2 * raw[::2].index(b"job") + 1])
+            except (ValueError, IndexError):  # anybody may have added it, with anything for a job number, or with none
+                job = -1
+            facts = known[message.key] = _MESSAGE.pack(0, int(ms), int(seq), job if 0 <= job <= _LARGEST_JOB else -1)
         return facts
 
     def _chunk(self, number: int) -> mmap:

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from streamlab.history import DELIVERIES, History
+from streamlab.history import History
+from streamlab.record import DELIVERIES
 
 _ENDS = ("acked", "dead", "deleted", "wire_acked")  # whoever tells it: it is out of the PEL
 _WORDS = ("started", "done", "failed", "retry", "disowned")

@@ -85,16 +85,35 @@ def test_a_message_is_parsed_once_and_memory_is_bounded(tmp_path: Path, monkeypa
 
     class Asked(SimpleNamespace):
         @property
-        def fields(self) -> dict[str, str]:
+        def raw(self) -> list[bytes]:
             asked.append(self.key)
-            return {"job": "1"}
+            return [b"job", b"1"]
 
     with Journal(tmp_path, "w") as journal:
         for n in range(25):
             for kind in ("read", "started", "done", "acked"):
-                journal.observe(kind, [Asked(key=b"7-%d" % n, raw=[], deliveries=1)])
+                journal.observe(kind, [Asked(key=b"7-%d" % n, deliveries=1)])
         assert len(journal._known) <= 10
     assert len(asked) == 25
+
+
+def test_a_message_that_never_came_is_known_by_its_later_events(tmp_path: Path) -> None:
+    with Journal(tmp_path, "w") as journal:
+        for kind in ("started", "done"):
+            journal.observe(kind, [Message(b"7-1", [b"x", b"y", b"job", b"5"])])
+    read = read_journal(journal.path)
+    assert read is not None
+    assert read.records["job"].tolist() == [5, 5]
+
+
+def test_a_second_delivery_counts_as_one(tmp_path: Path) -> None:
+    with Journal(tmp_path, "w") as journal:
+        for deliveries in (1, 2):
+            for kind in ("own", "done"):
+                journal.observe(kind, [Message(b"7-1", [b"job", b"5"], deliveries)])
+    read = read_journal(journal.path)
+    assert read is not None
+    assert read.records["deliveries"].tolist() == [1, 1, 2, 2]
 
 
 def test_threads_meet_nowhere_over_many_chunks(tmp_path: Path) -> None:
