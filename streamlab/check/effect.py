@@ -17,21 +17,26 @@ _WORK = ("adding", "added", "read", "claimed", "own", "started", "done", "acked"
 
 
 def missed(history: History) -> list[str]:
-    """A sentence for each planned fault that never began, hit nothing, or began and ended outside of the work.
+    """A sentence for each planned fault that never began, had no effect, or began and ended outside of the work.
 
     A fault is planned unless the lab's note says `"planned": false`, as for a button pressed in the control room.
     """
     events, faults = history.events, history.faults
     reasons = [f"{name} was planned and never happened" for name in _not_begun(history)]
     work = events.loc[events["kind"].isin(_WORK), "time"]
+    busy = set(events.loc[events["kind"].isin(_WORK), "process"])
     for fault in faults.to_dict("records"):
         if not fault["details"].get("planned", True):
             continue
         name, start, end = fault["name"], fault["start"], fault["end"]
-        if fault["held"] == 0:
+        if doubt := fault["details"].get("doubt"):
+            reasons.append(f"{name} at {start:.2f} s is in doubt: {doubt}")
+        elif fault["held"] == 0:
             reasons.append(f"{name} at {start:.2f} s hit nothing: it held no message")
         elif fault["hit"] == 0:
             reasons.append(f"{name} at {start:.2f} s hit nothing: {_MET.get(fault['family'], 'it met nothing')}")
+        elif fault["fault"] == "twin" and not busy & set(fault["details"].get("processes", busy)):
+            reasons.append(f"{name} at {start:.2f} s hit nothing: the second process got no message")
         elif fault["held"] > 0 or fault["details"].get("entries"):
             continue  # there were messages for it, whether or not anybody went on with them
         elif len(work) and start > work.iloc[-1]:

@@ -47,11 +47,11 @@ class Stage(Protocol):
     def oldest(self) -> str:
         """The owner of the oldest pending entry, asked of Redis; '' where nothing is pending."""
 
-    def freeze(self, worker: str) -> None:
-        """SIGSTOP the worker's process, and wait until it stands still."""
+    def freeze(self, worker: str, by: int) -> None:
+        """SIGSTOP the worker's process on behalf of fault `by`, and wait until it stands still."""
 
-    def thaw(self, worker: str) -> None:
-        """SIGCONT it."""
+    def thaw(self, worker: str, by: int) -> bool:
+        """SIGCONT it, unless another fault still wants it to stand; whether it stood still until now."""
 
     def kill(self, worker: str) -> None:
         """SIGKILL the worker's process and wait for its end."""
@@ -99,7 +99,10 @@ class Fault:
         return True
 
     def start(self, stage: Stage) -> dict[str, Any]:
-        """Do it. Returns what is worth knowing about it, for the history: `held` or `hit` count what it met."""
+        """Do it. Returns what is worth knowing about it, for the history: `held` or `hit` count what it met.
+
+        `doubt`, here or in what `stop` returns, says in words that it had no effect; the run is then `unknown`.
+        """
         raise NotImplementedError
 
     def remember(self, found: Any) -> None:

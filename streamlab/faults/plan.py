@@ -28,11 +28,12 @@ class Writer(Protocol):
 
 
 class Plan:
-    """Carries out faults at their times. Call `step` often; it waits for nothing but for Redis's own restart.
+    """Carries out faults at their times. Call `step` often; it waits for Redis's own restart, and else only a moment.
 
     Each start and stop is written down as an event `fault_on` or `fault_off`, its note a JSON object with the fault's
     number in the plan (`index`), its kind (`fault`), its `family`, and what the fault itself reports. A fault that
-    could not be carried out is a `warning`, and the checker misses it. While one makes Redis stand still no other
+    could not be carried out is a `warning`, and the checker misses it; one that could not be ended as planned says so
+    in its note, as a `doubt`. While one makes Redis stand still no other
     begins: nobody could look what it would hit.
 
     Args:
@@ -152,6 +153,7 @@ class Plan:
             facts = fault.stop(self._stage)
         except (RedisError, StreamlabError, OSError) as error:
             self._journal.write("warning", note=f"{fault.kind} could not be undone: {error}")
+            facts = {"doubt": f"its end went wrong ({error})"}
         self._write("fault_off", fault, {"target": getattr(fault, "target", "")} | facts)
 
     def _write(self, kind: str, fault: Fault, facts: dict[str, Any], time_ns: int | None = None) -> None:

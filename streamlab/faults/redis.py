@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from redis.exceptions import RedisError
 
 from streamlab.errors import UnsupportedError, UsageError
 from streamlab.faults.base import ALL, Family, Fault, Stage, check_target, positive
 
 #: From then on a server answers BUSY while a script runs.
 _BUSY_S = 5.0
+_LOOK_S = 0.05  # so long somebody waits for an answer that must not come
 
 # ARGV[1] seconds, ARGV[2] rounds at most. Redis has stopped the clock of TIME inside a script since 7.2, and has given
 # scripts another one since 7.4, which counts the server's processor time. Returns the seconds that it took.
@@ -53,6 +57,16 @@ class Standstill(RedisFault):
     def ends_after(self) -> float | None:
         """When everybody is served again."""
         return self.seconds
+
+    def doubt(self, stage: Stage, began: float) -> dict[str, Any]:
+        """Ask for something that would be a write: who is answered within the time was not made to wait."""
+        try:
+            patience = min(_LOOK_S, self.seconds / 2)
+            with stage.server.client(socket_timeout=patience, socket_connect_timeout=patience) as client:
+                client.delete(f"{stage.stream}:none")
+        except RedisError:
+            return {}
+        return {"doubt": "Redis answered all the same"} if time.monotonic() - began < self.seconds else {}
 
 
 def own_server(fault: Fault, stage: Stage, suffers: str) -> None:
@@ -132,9 +146,9 @@ class PauseClients(Standstill):
 
     def start(self, stage: Stage) -> dict[str, Any]:
         """Pause; `hit` counts the run's connections."""
-        hit = len(connections(stage))
+        hit, began = len(connections(stage)), time.monotonic()
         stage.client.client_pause(round(self.seconds * 1000), all=self.mode == "ALL")
-        return {"hit": hit, "mode": self.mode}
+        return {"hit": hit, "mode": self.mode} | self.doubt(stage, began)
 
     def stop(self, stage: Stage) -> dict[str, Any]:
         """Serve them. Where everybody is paused the one who says so is, too, and waits until the time is over."""
@@ -217,9 +231,9 @@ class FreezeRedis(Standstill):
 
     def start(self, stage: Stage) -> dict[str, Any]:
         """Stop it; `hit` counts the run's connections."""
-        hit = len(connections(stage))
+        hit, began = len(connections(stage)), time.monotonic()
         stage.server.pause()
-        return {"hit": hit}
+        return {"hit": hit} | self.doubt(stage, began)
 
     def stop(self, stage: Stage) -> dict[str, Any]:
         """Let it go on."""

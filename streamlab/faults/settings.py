@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from redis.exceptions import ResponseError
 
@@ -12,6 +13,9 @@ from streamlab.errors import UnsupportedError, UsageError
 from streamlab.faults.base import Family, Stage, positive
 from streamlab.faults.redis import RedisFault
 from streamlab.servers.settings import is_ours
+
+# By run and setting: what it was before any fault, and over that what the faults set that go on, each with its number.
+_values: WeakKeyDictionary[Stage, dict[str, list[tuple[int, str]]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,9 @@ class SetConfig(RedisFault):
 
     def start(self, stage: Stage) -> dict[str, Any]:
         """Set it; `hit` is 0 where it had that value already."""
-        self.remember(stage.client.config_get(self.name)[self.name.lower()])
-        stage.client.config_set(self.name, self.value)
+        before = _change(stage, self.index, self.name, self.value)
         after = stage.client.config_get(self.name)[self.name.lower()]
-        return {"hit": int(after != self.kept), "setting": self.name, "value": after, "before": self.kept}
+        return {"hit": int(after != before), "setting": self.name, "value": after, "before": before}
 
     def ends_after(self) -> float | None:
         """When it is set back."""
@@ -70,7 +73,7 @@ class SetConfig(RedisFault):
 
     def stop(self, stage: Stage) -> dict[str, Any]:
         """Set it back."""
-        stage.client.config_set(self.name, self.kept)
+        _change_back(stage, self.index, self.name)
         return {}
 
     def said(self, facts: Mapping[str, Any]) -> str:
@@ -102,12 +105,10 @@ class LimitMemory(RedisFault):
 
     def start(self, stage: Stage) -> dict[str, Any]:
         """Allow no more than is used now."""
-        names = ("maxmemory", "maxmemory-policy")
-        before: Any = stage.client.config_get("maxmemory*")
-        self.remember(({name: before[name] for name in names}, _refused(stage)))
+        self.remember(_refused(stage))
         limit = stage.client.info("memory")["used_memory"] + self.spare
-        stage.client.config_set("maxmemory-policy", "noeviction")
-        stage.client.config_set("maxmemory", limit)
+        _change(stage, self.index, "maxmemory-policy", "noeviction")
+        _change(stage, self.index, "maxmemory", str(limit))
         return {"limit": limit}
 
     def ends_after(self) -> float | None:
@@ -116,14 +117,31 @@ class LimitMemory(RedisFault):
 
     def stop(self, stage: Stage) -> dict[str, Any]:
         """Set it back; `hit` counts the commands that were refused."""
-        before, refused = self.kept
-        for name, value in before.items():
-            stage.client.config_set(name, value)
-        return {"hit": max(0, _refused(stage) - refused)}
+        for name in ("maxmemory", "maxmemory-policy"):
+            _change_back(stage, self.index, name)
+        return {"hit": max(0, _refused(stage) - self.kept)}
 
     def said(self, facts: Mapping[str, Any]) -> str:
         """How much there is."""
         return f"Redis may use no more than {facts['limit']} bytes for {self.seconds:g} s (maxmemory, noeviction)"
+
+
+def _change(stage: Stage, index: int, name: str, value: str) -> str:
+    """Set it on behalf of fault `index`; what it was."""
+    before: Any = stage.client.config_get(name)
+    was = str(before[name.lower()])
+    _values.setdefault(stage, {}).setdefault(name.lower(), [(-1, was)]).append((index, value))
+    stage.client.config_set(name, value)
+    return was
+
+
+def _change_back(stage: Stage, index: int, name: str) -> None:
+    """Set it to what another fault still wants, or to what it was before all of them."""
+    values = _values[stage][name.lower()]
+    values[:] = [item for item in values if item[0] != index]
+    stage.client.config_set(name, values[-1][1])
+    if len(values) == 1:
+        del _values[stage][name.lower()]
 
 
 def _refused(stage: Stage) -> int:

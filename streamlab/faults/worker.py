@@ -38,13 +38,13 @@ class WorkerFault(Fault):
         held = 0
         try:
             for name in names:
-                stage.freeze(name)
+                stage.freeze(name, self.index)
                 stage.pending(name)  # behind this answer, an XACK that was on its way has arrived
                 held += stage.pending(name)
         finally:
             if held < self.holding:
                 for name in names:
-                    stage.thaw(name)
+                    stage.thaw(name, self.index)
         return held >= self.holding
 
     def said(self, facts: Mapping[str, Any]) -> str:
@@ -82,7 +82,9 @@ class Kill(WorkerFault):
         names = self._alive(stage)
         for name in names:
             stage.kill(name)
-        return {"target": self.target, "held": sum(stage.pending(name) for name in names)}
+        survivors = self._alive(stage)
+        facts = {"target": self.target, "held": sum(stage.pending(name) for name in names)}
+        return facts | ({"doubt": f"{', '.join(survivors)} survived it"} if survivors else {})
 
     def ends_after(self) -> float | None:
         """When the worker is restarted."""
@@ -128,7 +130,7 @@ class Pause(WorkerFault):
         """Stop it."""
         names = self._alive(stage)
         for name in names:
-            stage.freeze(name)
+            stage.freeze(name, self.index)
         return {"target": self.target, "held": sum(stage.pending(name) for name in names)}
 
     def ends_after(self) -> float | None:
@@ -136,10 +138,9 @@ class Pause(WorkerFault):
         return self.seconds
 
     def stop(self, stage: Stage) -> dict[str, Any]:
-        """Let it go on."""
-        for name in self._alive(stage):
-            stage.thaw(name)
-        return {}
+        """Let it go on, if it has not gone on already."""
+        woken = [name for name in self._alive(stage) if not stage.thaw(name, self.index)]
+        return {"doubt": f"{', '.join(woken)} did not stand still until its end"} if woken else {}
 
     def said(self, facts: Mapping[str, Any]) -> str:
         """Stopped, and what follows from it."""

@@ -76,9 +76,13 @@ class Child:
     def freeze(self) -> None:
         """SIGSTOP, and wait until the process stands still."""
         self.process.send_signal(signal.SIGSTOP)
-        process = psutil.Process(self.process.pid)
-        while process.status() not in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}:
+        while not self.still:
             time.sleep(0.0005)
+
+    @property
+    def still(self) -> bool:
+        """Whether the process does nothing at all: it is stopped, or has ended."""
+        return psutil.Process(self.process.pid).status() in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}
 
     def thaw(self) -> None:
         """SIGCONT."""

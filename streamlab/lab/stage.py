@@ -46,6 +46,7 @@ class Stage:
         self._journals: list[Journal] = []
         self._orders: dict[str, dict[int, dict[str, Any]]] = {}
         self._twins: dict[str, str] = {}  # process: consumer
+        self._stopped: dict[str, set[int]] = {}  # the faults that want a worker to stand still
         self.crew = Crew(journal)
         needed = experiment.wire or self.foreign or any(fault.needs_wire for fault in experiment.plan())
         # A container has another port after a restart: only the proxy's stays.
@@ -94,15 +95,21 @@ class Stage:
         rows: Any = self.client.xpending_range(self.stream, GROUP, min="-", max="+", count=1)
         return str(rows[0]["consumer"]) if rows else ""
 
-    def freeze(self, worker: str) -> None:
+    def freeze(self, worker: str, by: int) -> None:
         """SIGSTOP it, and wait until it stands still and what it has sent has left the proxy."""
+        self._stopped.setdefault(worker, set()).add(by)
         self.crew[worker].freeze()
         if self.wire:
             self.wire.settle()
 
-    def thaw(self, worker: str) -> None:
-        """SIGCONT it."""
-        self.crew[worker].thaw()
+    def thaw(self, worker: str, by: int) -> bool:
+        """SIGCONT it where this was the last fault that wanted it to stand; False: somebody else had done so before."""
+        wanted = self._stopped.get(worker, set())
+        stood = by not in wanted or self.crew[worker].still  # a new process was never stopped
+        wanted.discard(by)
+        if not wanted:
+            self.crew[worker].thaw()
+        return stood
 
     def kill(self, worker: str) -> None:
         """SIGKILL it."""
@@ -140,6 +147,7 @@ class Stage:
 
     def start_worker(self, name: str, incarnation: int = 1, consumer: str = "") -> None:
         """Start a worker's process. An order to crash was for the process before it."""
+        self._stopped.pop(name, None)
         orders = self._orders.get(name, {})
         self._orders[name] = {index: order for index, order in orders.items() if order["do"] != "crash"}
         names = ("claim_after", "max_deliveries", "retry_delay", "batch", "threads")

@@ -244,6 +244,21 @@ KILL = {"fault": "kill", "target": "worker-1"}
             lambda s: s.fault("slow", "worker-1", 1.1, 1.5, family="worker", index=0).hit("worker-2", 1.1, 0, 1).end(),
             "slow worker-1 at 1.10 s hit nothing: no message met it",
         ),
+        (
+            {"faults": [KILL]},
+            lambda s: s.fault("kill", "worker-1", 1.1, held=1, doubt="worker-1 survived it").end(),
+            "kill worker-1 at 1.10 s is in doubt: worker-1 survived it",
+        ),
+        (
+            {"faults": [{"kind": "redis-freeze"}]},
+            lambda s: s.fault("redis-freeze", "", 1.1, 1.2, family="redis", hit=3, off={"doubt": "so it was"}).end(),
+            "redis-freeze at 1.10 s is in doubt: so it was",
+        ),
+        (
+            {"faults": [{"kind": "twin"}]},
+            lambda s: s.fault("twin", "worker-1", 1.1, family="operator", hit=1, processes=["worker-1-twin"]).end(),
+            "twin worker-1 at 1.10 s hit nothing: the second process got no message",
+        ),
         ({"faults": [KILL]}, lambda s: s.fault("kill", "worker-1", 9.0).end(), "came after the work"),
         ({"faults": [KILL]}, lambda s: s.fault("kill", "worker-1", 0.1, until=0.2).end(), "before the work"),
         ({"workload": {"count": 5}}, lambda s: s.end(), "only 1 of 5 planned jobs"),

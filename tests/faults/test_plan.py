@@ -41,7 +41,7 @@ class Stage:
         return next((name for name in reversed(self.names) if self.held[name]), "")
 
     def __getattr__(self, name):
-        return lambda worker: self.did.append((name, worker))
+        return lambda worker, *_: self.did.append((name, worker)) or True
 
 
 def carried_out(stage, *faults, seed=1, until=5.0):

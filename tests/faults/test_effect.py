@@ -1,0 +1,144 @@
+"""Faults that hinder one another, and faults that do nothing: what was not done is not said to have been done."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import streamlab as sl
+from streamlab.faults import Fault
+from streamlab.faults.loss import CutAppendOnlyFile, RestartRedis
+from streamlab.faults.operator import TwinWorker
+from streamlab.faults.redis import FreezeRedis, PauseClients
+from streamlab.faults.settings import LimitMemory, SetConfig
+from streamlab.lab.crew import Child
+from streamlab.servers import ProcessServer, Server
+from tests.at_hand import SERVERS
+from tests.faults.redis_runs import run
+
+LONG = sl.Sleep(count=150, rate=100.0, seconds=0.01)
+
+
+@pytest.fixture(scope="module")
+def mine() -> Any:
+    with SERVERS[0].opened() as server:
+        yield server
+
+
+# Two at a time -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        sl.Pause("worker-1", at=0.4, seconds=0.2),
+        sl.Pause("all", at=0.4, seconds=0.2),
+        sl.Kill("worker-1", at=0.4, holding=50, restart_after=0.1),  # looks again and again whether it holds so many
+    ],
+    ids=["pause", "pause-all", "kill-that-waits"],
+)
+def test_a_pause_lasts_whatever_else_is_done_to_its_worker(mine: Server, tmp_path: Path, other: Fault) -> None:
+    finished = run(mine, tmp_path, sl.Pause("worker-1", at=0.2, seconds=1.0), other, workload=LONG)
+    pause = finished.history.faults.iloc[0]
+    assert (pause["fault"], pause["end"] - pause["start"]) == ("pause", pytest.approx(1.0, abs=0.3))
+    events = finished.history.events
+    its = events[(events["process"] == "worker-1").to_numpy()]["time"]
+    assert not its.between(pause["start"] + 0.05, pause["end"] - 0.05).any(), "it stood still to the end"
+    assert (its > pause["end"]).any(), "and went on"
+
+
+def test_two_that_change_one_setting_leave_it_as_it_was(mine: Server, tmp_path: Path) -> None:
+    """The first ends before the second, which must not set back what the first had set."""
+    faults = (
+        SetConfig("hz", "50", at=0.1, seconds=0.2),
+        SetConfig("hz", "70", at=0.2, seconds=0.3),
+        LimitMemory(at=0.1, seconds=0.2, spare=10**7),
+        LimitMemory(at=0.2, seconds=0.3, spare=10**7),
+    )
+    run(mine, tmp_path, *faults)
+    with mine.client() as client:
+        assert client.config_get("hz", "maxmemory") == {"hz": "10", "maxmemory": "0"}
+
+
+# Without effect ------------------------------------------------------------------------------------
+
+
+def nothing(*_: object, **__: object) -> None:
+    """What a broken fault does."""
+
+
+def doubts(server: Server, tmp_path: Path, *faults: Fault, **more: Any) -> str:
+    finished = run(server, tmp_path, *faults, **more)
+    assert finished.verdict.verdict == "unknown", finished.verdict.reasons
+    return " & ".join(finished.verdict.reasons)
+
+
+@pytest.mark.parametrize(
+    ("fault", "owner", "broken", "said"),
+    [
+        (sl.Kill("worker-1", at=0.1), Child, "end", "kill worker-1 .* is in doubt: worker-1 survived it"),
+        (FreezeRedis(at=0.1, seconds=0.3), ProcessServer, "_pause", "redis-freeze .* Redis answered all the same"),
+    ],
+    ids=["kill", "redis-freeze"],
+)
+def test_a_fault_that_does_nothing_is_told(
+    mine: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault, owner: type, broken: str, said: str
+) -> None:
+    def start(self: Any, stage: Any) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, broken, nothing)
+            facts = original(self, stage)
+        if isinstance(fault, sl.Kill):
+            stage.thaw("worker-1", self.index)
+        return facts
+
+    original = type(fault).start
+    monkeypatch.setattr(type(fault), "start", start)
+    assert re.search(said, doubts(mine, tmp_path, fault))
+
+
+@pytest.mark.parametrize("mode", ["WRITE", "ALL"])
+def test_clients_that_are_served_all_the_same(
+    mine: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    monkeypatch.setattr("redis.Redis.client_pause", nothing)
+    fault = PauseClients(at=0.1, seconds=0.3, mode=mode)
+    assert "is in doubt: Redis answered all the same" in doubts(mine, tmp_path, fault)
+
+
+def test_a_worker_that_somebody_else_wakes(mine: Server, tmp_path: Path) -> None:
+    def wake(line: str) -> None:
+        if "SIGSTOP" in line:
+            (worker,) = (it for it in psutil.Process().children() if it.status() == psutil.STATUS_STOPPED)
+            os.kill(worker.pid, signal.SIGCONT)
+
+    said = doubts(mine, tmp_path, sl.Pause("worker-1", at=0.1, seconds=0.3), say=wake)
+    assert "pause worker-1" in said
+    assert "worker-1 did not stand still until its end" in said
+
+
+def test_a_twin_that_comes_too_late(mine: Server, tmp_path: Path) -> None:
+    said = doubts(mine, tmp_path, TwinWorker("worker-1", at=0.1, seconds=0.01))
+    assert "twin worker-1" in said
+    assert "hit nothing: the second process got no message" in said
+
+
+def test_a_fault_that_meets_a_redis_that_is_away_is_told(tmp_path: Path) -> None:
+    """One cannot begin, the other cannot end as planned."""
+    with SERVERS[0].opened("aof-always") as server:
+        said = doubts(
+            server,
+            tmp_path,
+            CutAppendOnlyFile(at=0.1, seconds=0.3),
+            RestartRedis(at=0.2, seconds=0.6),
+            FreezeRedis(at=0.3, seconds=0.1),
+        )
+    assert "redis-freeze was planned and never happened" in said
+    assert "aof-cut at 0.1" in said
+    assert "is in doubt: its end went wrong" in said
