@@ -73,7 +73,8 @@ class LiveRun:
         self._at_most = at_most
         self._said: deque[tuple[float, str]] = deque(maxlen=_LINES)
         self._asked: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._ready, self._stop, self._broken_off = (threading.Event() for _ in range(3))
+        # `over` says what the thread's `join` cannot: after Ctrl-C in it Python takes the thread for ended.
+        self._ready, self._stop, self._broken_off, self._over = (threading.Event() for _ in range(4))
         self._session: LiveSession | None = None
         self._meters: Meters | None = None
         self._looking = threading.Lock()
@@ -103,7 +104,7 @@ class LiveRun:
     @property
     def running(self) -> bool:
         """Whether it goes on, be it only to finish what has been added."""
-        return self._thread.is_alive()
+        return self._thread.ident is not None and not self._over.is_set()
 
     @property
     def stopping(self) -> bool:
@@ -179,7 +180,7 @@ class LiveRun:
 
     def wait(self, seconds: float) -> None:
         """Wait until it is over, and no longer than this."""
-        self._thread.join(seconds)
+        self._over.wait(seconds)
 
     def end(self) -> None:
         """Ask it to stop, and do not wait."""
@@ -191,7 +192,7 @@ class LiveRun:
         Raises ServerError where the run failed on the way. After Ctrl-C it goes on stopping; call it again.
         """
         self.end()
-        self._thread.join()
+        self._over.wait()
         if self._error:
             raise self._error
         from streamlab.run import Run  # brings pandas
@@ -204,7 +205,7 @@ class LiveRun:
         self.end()
         self._broken_off.set()
         if self.running:
-            self._thread.join(_PATIENCE)
+            self._over.wait(_PATIENCE)
 
     # ---------------------------------------------------------------------------------- in the run's own thread
 
@@ -222,6 +223,7 @@ class LiveRun:
             self._states = dict.fromkeys(self.workers, "stopped")
             self._ready.set()
             atexit.unregister(self.break_off)
+            self._over.set()
 
     def _run_on(self, server: Server) -> None:
         try:

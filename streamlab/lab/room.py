@@ -89,8 +89,8 @@ class ControlRoom:
                 button.disabled, button.tooltip = True, reason
         self._refused = {button for button in self.buttons.values() if button.disabled}
         self._refresh()
-        self._thread = threading.Thread(target=self._show, name="control room", daemon=True)
-        self._thread.start()
+        self._drawn = threading.Event()
+        threading.Thread(target=self._show, name="control room", daemon=True).start()
 
     @property
     def run(self) -> Run:
@@ -128,7 +128,7 @@ class ControlRoom:
         Raises ServerError where the run failed on the way. After Ctrl-C it goes on stopping; call it again.
         """
         run = self.live.stop()
-        self._thread.join()  # it draws, and nobody else should meanwhile
+        self._drawn.wait()  # nobody else should draw meanwhile
         return run
 
     def __repr__(self) -> str:
@@ -192,6 +192,8 @@ class ControlRoom:
             self._picture.layout.display = None
         except Exception as error:  # who looks here hears of it; `stop` raises what the run itself raised
             self._verdict.value = f'<b style="color: {_ALARM}">failed</b>: {escape(str(error))}'
+        finally:
+            self._drawn.set()
 
     def _refresh(self) -> None:
         look, states = self.live.look(), self.live.states

@@ -1,7 +1,9 @@
 """A run that goes on, without a screen: real processes, a real server, faults pressed while it runs."""
 
+import signal
 import subprocess
 import sys
+import threading
 from contextlib import nullcontext
 
 import psutil
@@ -105,6 +107,24 @@ def test_a_stop_in_the_middle_of_faults_does_not_wait_for_their_end(live):
     faults = run.history.faults
     assert sorted(faults["fault"]) == ["kill", "pause", "redis-freeze"]
     assert (faults["end"] - faults["start"] < 30).all()
+
+
+def test_ctrl_c_in_stop_leaves_it_stopping(live):
+    """Python takes a thread in whose `join` it was interrupted for ended: the verdict came too early, and for good."""
+    it = live(workers=1, threads=1)  # it does 10 a second of 40
+    wait_until("there is a backlog", lambda: it.look().offered > 30)
+
+    def interrupt():
+        wait_until("somebody stops it", lambda: it.stopping)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    somebody = threading.Thread(target=interrupt)
+    somebody.start()
+    with pytest.raises(KeyboardInterrupt):
+        it.stop()
+    somebody.join()
+    assert it.running
+    assert it.stop().verdict.verdict == "valid"
 
 
 def test_it_stops_by_itself_after_its_time_or_with_its_last_job(live):
