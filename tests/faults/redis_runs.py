@@ -28,6 +28,7 @@ def struck(finished: sl.Run, *kinds: str) -> list[dict[str, Any]]:
     assert sorted(row["fault"] for row in faults) == sorted(kinds), faults
     for row in faults:
         assert row["hit"] > 0, row
+        assert "doubt" not in row, row
     return [next(row for row in faults if row["fault"] == kind) for kind in kinds]
 
 

@@ -124,9 +124,15 @@ def test_nothing_else_begins_while_redis_stands_still(
     ("persistence", "how", "loses"),
     [
         ("none", "KILL", True),
+        ("none", "TERM", True),
+        ("rdb", "KILL", True),
         ("rdb", "TERM", False),
         ("aof-always", "KILL", False),
+        ("aof-always", "TERM", False),
+        ("aof-everysec", "KILL", False),
+        ("aof-everysec", "TERM", False),
         ("aof-no", "KILL", False),  # SIGKILL is no power cut: what was written is the kernel's
+        ("aof-no", "TERM", False),
     ],
 )
 def test_what_a_restart_loses(tmp_path: Path, persistence: str, how: str, loses: bool) -> None:
