@@ -35,12 +35,23 @@ def draw_pel(axes: Axes, history: History, seconds: bool = True) -> None:
     seen = wide.notna().any(axis=1).to_numpy()
     time, rows = with_gaps(wide.index.to_numpy(), np.where(seen[:, None], wide.fillna(0).to_numpy(), np.nan))
     lower = np.zeros(len(time))
-    for name, colour in style.colours(history).items():
+    colours = style.colours(history)
+    hatches = style.hatches(colours)
+    for name, colour in colours.items():
         if name not in wide.columns:
             continue
         upper = lower + rows[:, wide.columns.get_loc(name)]
         axes.fill_between(
-            time, lower, upper, step="post", label=style.plain(name), facecolor=colour, linewidth=0, gid="pending"
+            time,
+            lower,
+            upper,
+            step="post",
+            label=style.plain(name),
+            facecolor=colour,
+            edgecolor="white",
+            hatch=hatches[name],
+            linewidth=0,
+            gid="pending",
         )
         lower = upper
     style.counted(axes, float(np.nanmax(lower)))
@@ -59,10 +70,16 @@ def sampled(history: History, metric: str) -> pd.DataFrame:
 def with_gaps(
     time: npt.NDArray[np.float64], rows: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """A value holds until the next sample; where that is missing it ends after an interval, with a row of nothing."""
+    """A value holds until the next sample; where that is missing it ends after an interval, with a row of nothing.
+
+    Before nothing the value stands once more: an area ends with its last row, and not where that of nothing begins.
+    """
     if len(time) < 2:
         return time, rows
     steps = np.diff(time)
     interval = float(np.median(steps))
     before = np.flatnonzero(steps > _GAP * interval) + 1
-    return np.insert(time, before, time[before - 1] + interval), np.insert(rows, before, np.nan, axis=0)
+    time, rows = np.insert(time, before, time[before - 1] + interval), np.insert(rows, before, np.nan, axis=0)
+    nothing = np.asarray(np.isnan(rows).all(axis=1))
+    ends = np.flatnonzero(nothing[1:] & ~nothing[:-1]) + 1
+    return np.insert(time, ends, time[ends]), np.insert(rows, ends, rows[ends - 1], axis=0)

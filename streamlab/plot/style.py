@@ -27,7 +27,9 @@ Colour = tuple[float, float, float]
 # Okabe and Ito's colours, told apart by colour-blind readers; without black, which is text, and yellow, too pale.
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, GREY = "#56B4E9", "#CC79A7", "#999999"
-COLOURS = (BLUE, ORANGE, GREEN, SKY, PURPLE, VERMILION, GREY)
+# The last grey is a dark one: some readers see purple as a light one.
+COLOURS = (BLUE, ORANGE, GREEN, SKY, PURPLE, VERMILION, "#5A5A5A")
+_ROUNDS = ((0.0, "white", ""), (0.3, "white", "////"), (0.4, "black", "...."))  # a share of it, and a hatch
 INK, FAINT, GROUND = "#222222", "#DDDDDD", "#EFEFEF"
 TITLE, TEXT, SMALL = 12, 10, 9
 DPI = 100
@@ -62,14 +64,19 @@ def in_order(names: Iterable[str]) -> list[str]:
 def consumer_colours(names: Iterable[str]) -> dict[str, Colour]:
     """A colour for each consumer, in their order.
 
-    The eighth consumer and the next have the colours again, paler, and the fifteenth and the next darker.
+    The eighth consumer and the next have the colours again, paler, and the fifteenth and the next darker: where
+    neither a place nor a word tells them apart, their `hatches` do.
     """
-    rounds = ((0.0, "white"), (0.55, "white"), (0.4, "black"))
     colours = {}
     for n, name in enumerate(in_order(names)):
-        share, other = rounds[n // len(COLOURS) % len(rounds)]
+        share, other, _ = _ROUNDS[n // len(COLOURS) % len(_ROUNDS)]
         colours[name] = mixed(COLOURS[n % len(COLOURS)], other, share)
     return colours
+
+
+def hatches(names: Iterable[str]) -> dict[str, str]:
+    """A hatch for each consumer, none for the first seven: more colours than that nobody tells apart."""
+    return {name: _ROUNDS[n // len(COLOURS) % len(_ROUNDS)][2] for n, name in enumerate(in_order(names))}
 
 
 def mixed(colour: str | Colour, other: str, share: float) -> Colour:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from io import BytesIO
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 
 import matplotlib as mpl
@@ -120,8 +120,21 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
 
 def test_a_gap_in_the_samples_is_a_gap() -> None:
     time, rows = with_gaps(np.array([0, 1, 2, 3, 8, 9.0]), np.ones((6, 1)))
-    assert time.tolist() == [0, 1, 2, 3, 4, 8, 9]
-    assert np.isnan(rows[:, 0]).tolist() == [False] * 4 + [True] + [False] * 2
+    assert time.tolist() == [0, 1, 2, 3, 4, 4, 8, 9]
+    assert np.isnan(rows[:, 0]).tolist() == [False] * 5 + [True] + [False] * 2
+
+
+def test_an_area_ends_where_its_line_ends(tmp_path: Path) -> None:
+    """A sample holds until the next look, to which Redis gave no answer."""
+    story = healthy(tmp_path)
+    for tick in range(3):
+        story.sample(tick / 10, "lag", 2).sample(tick / 10, "pending", 2, "worker-1")
+    story.sample(0.3, "length", 1)
+    history = story.load()
+    (area,) = drawn(pel(history).figure, "pending")
+    assert area.get_paths()[0].get_extents().x1 == pytest.approx(0.3)
+    upper = backlog(history).figure.axes[0]
+    assert upper.collections[0].get_paths()[0].get_extents().x1 == pytest.approx(0.3)
 
 
 def test_three_intervals_are_no_gap_yet() -> None:
@@ -174,6 +187,32 @@ def test_each_consumer_keeps_a_colour_of_its_own() -> None:
     assert len(set(colours.values())) == 16
     assert style.consumer_colours(names[:3]) == {name: colours[name] for name in names[:3]}
     assert len(style.consumer_colours(["7", "a", "worker-1", "", "1a"])) == 5
+    hatches = style.hatches(reversed(names))
+    assert [hatches[name] for name in names] == [""] * 7 + ["////"] * 7 + ["...."] * 2
+
+
+def _seen(colour: style.Colour, sight: np.ndarray) -> np.ndarray:
+    """What somebody with this sight sees, in CIE L*a*b*."""
+    light = np.array([x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in colour])
+    rgb_to_xyz = np.array([[0.4339, 0.3762, 0.1899], [0.2127, 0.7152, 0.0722], [0.0178, 0.1095, 0.8727]])
+    x, y, z = np.cbrt(np.maximum(rgb_to_xyz @ np.clip(sight @ light, 0, 1), 0.01))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize(
+    "sight",  # Machado, Oliveira and Fernandes (2009): nobody sees less of red, or of green
+    [
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    ],
+    ids=["protanopia", "deuteranopia"],
+)
+def test_colour_blind_readers_tell_the_colours_apart(sight: list[list[float]]) -> None:
+    """Those of the same hatch: two of those that a hatch tells apart may be near each other."""
+    seen = [_seen(colour, np.array(sight)) for colour in style.consumer_colours(map(str, range(21))).values()]
+    for hatch in range(3):
+        least = min(np.linalg.norm(one - other) for one, other in combinations(seen[7 * hatch : 7 * hatch + 7], 2))
+        assert least > (15 if hatch == 0 else 9)
 
 
 def test_a_picture_ends_with_the_work_and_not_with_the_farewell(tmp_path: Path) -> None:
