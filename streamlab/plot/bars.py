@@ -79,7 +79,8 @@ def draw_bars(
     axes.add_collection(tails, autolim=False)
     done = found["done"].notna().to_numpy()
     ticks = [[(x, y), (x, y + _BAR)] for x, y in zip(found["done"].to_numpy()[done], upper[done], strict=True)]
-    axes.add_collection(LineCollection(ticks, colors=style.INK, linewidths=1.1, zorder=3, gid="done"), autolim=False)
+    thick = np.minimum(1.1, 0.25 * (right - left)[done] / least)  # a narrow bar is still seen behind it
+    axes.add_collection(LineCollection(ticks, colors=style.INK, linewidths=thick, zorder=3, gid="done"), autolim=False)
     return [
         Patch(facecolor=style.GREY, edgecolor=style.GREY, label="delivered first"),
         Patch(facecolor="white", edgecolor=style.GREY, linewidth=1.2, label="delivered again"),

@@ -87,6 +87,7 @@ def draw_faults(
         lines = _number(first, shown)
         _list(figure, shown)
     first.set_title(first.get_title(loc="left"), loc="left", pad=8 + _LINE * lines)  # above the names
+    figure.set_figheight(figure.get_figheight() + _LINE * (lines - 1) / 72)  # which take no room from what they explain
 
 
 def family_of(fault: Mapping[Any, Any]) -> str:

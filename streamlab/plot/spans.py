@@ -21,8 +21,9 @@ def spans(events: pd.DataFrame) -> pd.DataFrame:
 
     `worker`, `life` (its incarnation), `entry`; `start`, `end` (s): from the delivery until the entry was delivered to
     somebody else, acknowledged, buried, or found deleted (NaN = nothing of that was written); `done` (s, when this
-    holder wrote it first, NaN = never); `last` (s): the holder's last word about it, after `end` for a zombie; `again`:
-    it had been delivered before; `before`: the row of the delivery that another worker claimed it from, -1 = none.
+    holder wrote it first, NaN = never); `last` (s): the holder's last word about it, after `end` for a zombie (and not
+    for who waits for the reply to an XACK that the wire has seen); `again`: it had been delivered before; `before`: the
+    row of the delivery that another worker claimed it from, -1 = none.
     """
     entry = events["entry"].cat.codes.to_numpy().astype(np.int64)
     kinds = events["kind"].cat
@@ -35,8 +36,12 @@ def spans(events: pd.DataFrame) -> pd.DataFrame:
     holder = process.astype(np.int64) * (life.max(initial=0) + 1) + life
     delivered = np.isin(kind, [numbers[kind] for kind in DELIVERIES])
     count = events["deliveries"].to_numpy()[rows]
-    end, before = _ends(entry, holder, kind, count, time=time, numbers=numbers)
+    end, before, closer = _ends(entry, holder, kind, count, time=time, numbers=numbers)
     done, last = _words(entry, holder, delivered, kind == numbers["done"], time)
+    on_the_wire = kind == numbers["wire_acked"]
+    who = np.full(len(rows), -2)  # whose XACK the wire saw
+    who[on_the_wire] = events["process"].cat.categories.get_indexer(events["note"].array[rows[on_the_wire]])
+    last = np.where((closer >= 0) & (who[closer] == process), np.fmin(last, end), last)
     place = np.cumsum(delivered) - 1  # of an event's delivery among the deliveries
     elsewhere = (kind == numbers["claimed"]) & (before >= 0) & (process != process[before])
     return pd.DataFrame(
@@ -56,8 +61,8 @@ def spans(events: pd.DataFrame) -> pd.DataFrame:
 
 def _ends(
     entry: _Array, holder: _Array, kind: _Array, count: _Array, *, time: _Array, numbers: dict[str, int]
-) -> tuple[_Array, _Array]:
-    """For each delivery when it ended (s), and the delivery before it (a row, -1 = none).
+) -> tuple[_Array, _Array, _Array]:
+    """For each delivery when it ended (s), the delivery before it, and the event that ended it (rows, -1 = none).
 
     A frozen worker may read, too late, a reply that Redis sent before the entry was claimed from it: it holds nothing.
     """
@@ -73,15 +78,16 @@ def _ends(
     closing = np.flatnonzero(delivered | own | np.isin(kind, [numbers[kind] for kind in _ENDS]))
     after = np.append(closing[1:], -1)[: len(closing)]
     same = (after >= 0) & (entry[after] == entry[closing])
-    end, before = np.full(len(order), np.nan), np.full(len(order), -1)
+    end, before, closer = np.full(len(order), np.nan), np.full(len(order), -1), np.full(len(order), -1)
     end[order[closing[same]]] = time[order[after[same]]]
+    closer[order[closing[same]]] = order[after[same]]
     end[order[late]] = time[order[late]]
     prior = np.append(-1, latest)[: len(latest)]
     again = np.flatnonzero(delivered & (prior >= 0) & (entry[prior] == entry))
     before[order[again]] = order[prior[again]]
     first = np.searchsorted(entry, entry[late])  # the claim that came first: it was from the one who was late
     before[order[first]] = np.where(delivered[first], order[late], -1)
-    return end, before
+    return end, before, closer
 
 
 def _words(entry: _Array, holder: _Array, delivered: _Array, done: _Array, time: _Array) -> tuple[_Array, _Array]:

@@ -85,6 +85,16 @@ def test_the_wire_tells_an_ack_whose_reply_was_cut(tmp_path: Path) -> None:
     assert found["end"].tolist() == [0.5]
 
 
+def test_who_waits_for_the_reply_to_its_xack_is_no_zombie(tmp_path: Path) -> None:
+    """The wire saw the XACK long before the slow reply came: the entry was nobody else's meanwhile."""
+    story = Story(tmp_path).add(0, 0.1).work(0, "worker-1", 0.2, "read started done")
+    story.event("wire_acked", "wire", 0.5, 0, note="worker-1").work(0, "worker-1", 0.8, "acked")
+    history = story.end().load()
+    (one,) = spans(history.events).to_dict("records")
+    assert (one["end"], one["last"]) == (0.5, 0.5)
+    assert "another's already" not in texts(lanes(history).figure)
+
+
 def test_lives_of_processes(tmp_path: Path) -> None:
     story = crash(tmp_path)
     for worker in (1, 2, 3):
