@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from dataclasses import dataclass
 from html import escape
@@ -31,7 +32,6 @@ _IN_WORDS = {
     "dead": "moved it to the dead-letter stream",
     "disowned": "found that another consumer holds it",
     "deleted": "found that it is no longer in the stream",
-    "fault_hit": "was hit by a fault with it",
     # What the wire saw; the note goes on with who was at the other end.
     "wire_added": "answered the XADD of",
     "wire_delivered": "delivered it to",
@@ -40,6 +40,7 @@ _IN_WORDS = {
     "wire_error": "answered with an error:",
     "wire_cut": "answered, and the wire swallowed the answer:",
 }
+_ENDS = ("acked", "dead", "wire_acked")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +96,7 @@ class Life:
         """What the plan and the processes say; a worker with the number of its `lives`, or as one."""
         due = self.events["due"].dropna()
         lines = [(float(due.iloc[0]), "plan", "due")] if len(due) else []
+        faults = {fault["details"].get("index"): fault["name"] for fault in self.history.faults.to_dict("records")}
         for event in self.events.to_dict("records"):
             kind, who = str(event["kind"]), str(event["process"])
             if who == "wire":
@@ -103,7 +105,9 @@ class Life:
                 who += f" (life {event['incarnation']})"
             what = _IN_WORDS.get(kind, kind)
             what += f" (delivery {event['deliveries']})" if event["deliveries"] else ""
-            if event["note"]:
+            if kind == "fault_hit":
+                what = f"was hit by {faults.get(json.loads(event['note'])['index'], 'a fault')}"
+            elif event["note"]:
                 what += f" {event['note']}" if who == "Redis" else f": {event['note']}"
             lines.append((float(event["time"]), who, what))
         return sorted(lines, key=lambda line: line[0])
@@ -143,12 +147,19 @@ class Life:
 
 
 def _faults_around(history: History, events: pd.DataFrame) -> pd.DataFrame:
-    """Faults that hit a process of these events meanwhile, or that hit no process: Redis, and so everybody."""
+    """Faults that hit a process of these events meanwhile, or that hit no process: Redis, and so everybody.
+
+    Of a message that did not end, also the first of them that came afterwards: that may be why.
+    """
     faults = history.faults
     targets = {"", *(str(name) for name in events["process"].unique())}
     names = {str(name) for name in history.events["process"].cat.categories}
     begin = events[["due", "time"]].min().min()
-    met = (faults["start"] <= events["time"].iloc[-1]) & ~(faults["end"] < begin)
     hit = faults["target"].isin(targets) | ~faults["target"].isin(names)
+    until = events["time"].iloc[-1]
+    if not events["kind"].isin(_ENDS).any():
+        later = faults["start"][hit & (faults["start"] > until)]
+        until = later.min() if len(later) else until
+    met = (faults["start"] <= until) & ~(faults["end"] < begin)
     near: pd.DataFrame = faults[(met & hit).to_numpy()]
     return near

@@ -57,7 +57,7 @@ def life(
         colours: of the workers.
     """
     times = [time for time, _, _ in moments]
-    begin, end = min(times), max(times)
+    begin, end = min(times), max([*times, *faults["start"]])
     pad = 0.02 * max(end - begin, 0.001)
     begin, end = begin - pad, end + 2 * pad
     names = _names([who for _, who, _ in moments], list(colours))

@@ -73,6 +73,27 @@ def test_a_message_without_a_worker(tmp_path: Path) -> None:
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["plan", "producer", "Redis"]
 
 
+def test_what_came_after_the_last_event_of_a_message_that_did_not_end(tmp_path: Path) -> None:
+    """It was lost by the first of two FLUSHALL; a message that ended before it has nothing to do with it."""
+    story = Story(tmp_path).add(0, 0.1).add(1, 0.2).work(1, "worker-1", 0.3)
+    for at in (0.8, 1.6):
+        story.fault("flushall", "redis", at, at, family="redis")
+    history = story.end().load()
+    lost = Life.of(history, 0)
+    assert lost.lines()[-1] == (pytest.approx(0.8), "lab", "flushall redis")
+    figure = lost.plot().figure
+    assert len(drawn(figure, "fault name")) == 1
+    assert figure.axes[0].get_xlim()[1] > 0.8
+    assert_readable(figure)
+    assert not len(Life.of(history, 1).faults)
+
+
+def test_who_was_hit_by_what_is_said_in_words(tmp_path: Path) -> None:
+    story = Story(tmp_path).add(0, 0.1).work(0, "worker-1", 0.2, "read").fault("fail", "all", 0.0, index=3)
+    story.event("fault_hit", "worker-1", 0.3, 0, note='{"index": 3}')
+    assert "worker-1  was hit by fail all" in str(Life.of(story.end().load(), 0))
+
+
 def test_one_event(tmp_path: Path) -> None:
     history = Story(tmp_path).event("read", "worker-1", 0.9, entry="9-9").load()
     assert_readable(Life.of(history, "9-9").plot().figure)
