@@ -16,6 +16,8 @@ from PIL import Image
 
 from streamlab.plot.style import DPI
 
+_KEPT = 160  # colours that are the same in the file
+
 
 class Picture:
     """A drawing of a history. `figure` is matplotlib's, for those who want to change it."""
@@ -64,13 +66,17 @@ class Picture:
 def _lighter(image: npt.NDArray[np.uint8]) -> Image.Image:
     """A notebook carries its pictures along: with 256 colours they weigh a third.
 
-    The most frequent colours stay as they are, so that an area has its colour in every picture; only the rims of
-    letters and lines take the nearest of them.
+    The most frequent colours stay as they are, so that an area has its colour in every picture; the rims of letters
+    and lines take the nearest of them, or of a few that are chosen for them: a small name keeps its colour, too.
     """
     pixels = image.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
     colours, times = np.unique(pixels, return_counts=True)
     parts = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1).astype(np.float32)
-    chosen = parts[np.argsort(-times, kind="stable")[:256]]
+    order = np.argsort(-times, kind="stable")
+    chosen, rare = parts[order[:_KEPT]], order[_KEPT:]
+    if len(rare):
+        strip = Image.fromarray(parts[rare][None].astype(np.uint8)).quantize(256 - _KEPT, Image.Quantize.MEDIANCUT)
+        chosen = np.concatenate([chosen, np.array(strip.getpalette(), np.float32).reshape(-1, 3)[: 256 - _KEPT]])
     nearest = np.argmin((chosen**2).sum(axis=1) - 2 * parts @ chosen.T, axis=1).astype(np.uint8)
     light = Image.fromarray(nearest[np.searchsorted(colours, pixels)], mode="P")
     light.putpalette(chosen.astype(np.uint8).tobytes())
