@@ -66,6 +66,17 @@ def test_it_is_caught_in_a_real_run(any_server: Server, tmp_path: Path, name: st
     assert verdict.counts[name] == len(verdict.evidence[name]) >= 1
 
 
+@pytest.mark.parametrize(("worker", "expected"), [("streamlab.mistakes:acks_before_work", "valid"), ("", "invalid")])
+def test_at_most_once_is_what_an_ack_before_the_work_gives(
+    any_server: Server, tmp_path: Path, worker: str, expected: str
+) -> None:
+    """Where a worker dies with the effect made, who acks behind it does the job again."""
+    crash = sl.Crash("worker-1", at=0.2, after="done")
+    verdict = run(any_server, tmp_path, crash, workload=BUSY, worker=worker, guarantee="at-most-once").verdict
+    assert verdict.verdict == expected, verdict.reasons
+    assert bool(verdict.done_twice) == (expected == "invalid")
+
+
 def test_every_class_is_caught_in_a_real_run() -> None:
     shown = {name for _, classes in EXPECTED.values() for name in classes.split() if not name.startswith("!")}
     assert shown | set(RUNS) == set(CLASSES)

@@ -6,7 +6,7 @@ import pytest
 
 import streamlab as sl
 from streamlab import mistakes
-from streamlab.errors import UsageError
+from streamlab.errors import UnsupportedError, UsageError
 
 
 def run(server, tmp_path, *faults, count=80, seconds=0.01, **more):
@@ -87,6 +87,14 @@ def test_a_crash_happens_right_after_its_checkpoint(any_server, tmp_path, after)
     done = finished.history.jobs.set_index("entry").loc[met["entry"], "times_done"]
     assert done == (2 if after == "done" else 1), "the effect existed, the XACK was not sent"
     assert not (events["kind"] == "warning").any(), "it was planned"
+
+
+@pytest.mark.parametrize("after", ["read", "acked"])
+def test_a_checkpoint_of_which_nobody_tells_is_refused_beforehand(any_server, tmp_path, after):
+    line = f"a worker that is not streamlab's own tells nobody when it has {after} a message: use after='started'"
+    with pytest.raises(UnsupportedError, match=line):
+        run(any_server, tmp_path, sl.Crash("worker-1", at=0.3, after=after), worker=mistakes.plain)
+    assert not (tmp_path / "run" / "experiment.toml").exists(), "refused before anything was begun"
 
 
 @pytest.mark.parametrize(

@@ -331,6 +331,18 @@ def test_somebody_elses_redis_is_left_alone(any_server: Server, tmp_path: Path, 
     assert not (tmp_path / "run" / "experiment.toml").exists(), "refused before anything was begun"
 
 
+def test_a_redis_whose_clock_stands_still_for_a_script_cannot_be_kept_busy(
+    mine: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Redis 7.2's does, which is not at hand."""
+    monkeypatch.setattr("streamlab.faults.redis._LONG_SCRIPT", "return '0'")
+    with pytest.raises(
+        UnsupportedError, match=r"in Redis 8\.2\.\d+ the clock stands still for a script: use redis-freeze"
+    ):
+        run(mine, tmp_path, SleepRedis(at=0.1, seconds=0.1))
+    assert not (tmp_path / "run" / "experiment.toml").exists(), "refused before anything was begun"
+
+
 @pytest.mark.parametrize("fault", EACH, ids=lambda fault: fault.kind)
 def test_a_fault_is_data(fault: sl.faults.Fault) -> None:
     from streamlab.faults.base import from_table
