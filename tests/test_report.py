@@ -121,6 +121,11 @@ def test_light_dark_and_paper(tour: tuple[Run, str]) -> None:
     )
 
 
+def test_a_narrow_window_moves_a_wide_table_and_breaks_no_time(tour: tuple[Run, str]) -> None:
+    assert tour[1].count("<table>") == tour[1].count('<div class="wide"><table>')
+    assert "td:first-child, td:first-child + td { white-space: nowrap; }" in tour[1]
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_the_same_history_gives_the_same_report(tour: tuple[Run, str]) -> None:
     pages = [page(again.history, again.verdict, {}) for again in (tour[0], Run(tour[0].folder))]
