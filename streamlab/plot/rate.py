@@ -37,10 +37,11 @@ def _draw(axes: Axes, history: History) -> None:
     if not any(len(some) for some in times.values()):
         style.nothing(axes, "no message was added or done")
         return
-    edges = np.arange(int(np.ceil(end / width)) + 1) * width
+    # The last step is longer than the others: a rest of one would look like a fall at the end.
+    edges = np.append(np.arange(max(1, int(end / width + 1e-9))) * width, end)
     most = 0.0
     for (name, some), colour in zip(times.items(), (style.BLUE, style.GREEN, style.VERMILION), strict=True):
-        values = np.histogram(some, edges)[0] / width
+        values = np.histogram(some, edges)[0] / np.diff(edges)
         most = max(most, float(values.max()))
         again = name == "delivered again"
         axes.stairs(

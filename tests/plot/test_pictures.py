@@ -167,6 +167,17 @@ def test_rates_count_each_event_once(tmp_path: Path) -> None:
         assert (values * np.diff(edges)).sum() == pytest.approx(count)
 
 
+def test_a_steady_rate_is_steady_to_the_end(tmp_path: Path) -> None:
+    """The last step ends with the picture, wherever that is."""
+    story = Story(tmp_path)
+    for job in range(1025):
+        story.add(job, job / 100)
+    figure = rate(story.load()).figure
+    values, edges, _ = figure.axes[0].patches[0].get_data()
+    assert edges[-1] == figure.axes[0].get_xlim()[1] == pytest.approx(10.24, abs=0.01)
+    assert values.min() > 90
+
+
 def test_the_same_consumer_has_the_same_colour_everywhere(tmp_path: Path) -> None:
     story = crash(tmp_path)
     for tick in range(10):
