@@ -51,7 +51,8 @@ h1 { margin-bottom: 0; } h2 { margin-top: 2em; border-bottom: 1px solid var(--li
 table { border-collapse: collapse; } .wide { overflow-x: auto; }
 th, td { padding: .2em .9em .2em 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line);
   overflow-wrap: anywhere; }
-th, td:first-child, td:first-child + td { white-space: nowrap; } td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th, td:first-child, td:first-child + td { white-space: nowrap; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr.none { opacity: .6; }
 figure { margin: 1em 0; } img { max-width: 100%; height: auto; border: 1px solid var(--line); }
 pre { padding: .8em; background: var(--soft); overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere; }
