@@ -8,25 +8,23 @@
 from __future__ import annotations
 
 import os
-import secrets
 import subprocess
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 from redis import Redis
 from redis.exceptions import ResponseError
 
+from streamlab.learn import scratch
 from streamlab.learn.exercises import check
 
 if TYPE_CHECKING:
     from streamlab.servers import Server
 
-_GROUP = "workers"
 _ADDED, _READ, _ACKED = 160, 60, 20  # entries, most of them not read, and some of those read pending
 _PARTS = 8
 _CUSTOMERS = [f"customer-{number}" for number in range(1000)] + ["", "anna", "Zoë", "O'Brien & sons"]
@@ -80,13 +78,13 @@ def part_of(customer: str, parts: int) -> int:
 )
 def made_once(answer: Callable[..., Any], server: Server) -> str | None:
     """No stream; a stream with entries; a group in the middle of its work; and a key that is no stream."""
-    with _stream(server) as (client, stream):
+    with scratch.key(server) as (client, stream):
         hint = _first_time(answer, client, stream) or _second_time(answer, client, stream)
         if hint:
             return hint
         client.set(f"{stream}:text", "no stream")
         try:
-            answer(client, f"{stream}:text", _GROUP)
+            answer(client, f"{stream}:text", scratch.GROUP)
         except ResponseError:
             return None
     return "the key held a text, and nobody was told: of the errors of XGROUP CREATE only BUSYGROUP is harmless."
@@ -95,14 +93,14 @@ def made_once(answer: Callable[..., Any], server: Server) -> str | None:
 def _first_time(answer: Callable[..., Any], client: Redis, stream: str) -> str | None:
     """Without a stream, and for one that has entries; two of its three are read."""
     try:
-        answer(client, f"{stream}:none", _GROUP)
+        answer(client, f"{stream}:none", scratch.GROUP)
     except ResponseError as error:
         return f"the stream does not exist yet, and Redis said: {error}"
     if not client.exists(f"{stream}:none"):
         return "the stream does not exist yet: after the call there is no group, and the first read gets NOGROUP."
-    _add(client, stream, 3)
-    answer(client, stream, _GROUP)
-    if len(_read(client, stream, 2)) < 2:
+    scratch.add(client, stream, 3)
+    answer(client, stream, scratch.GROUP)
+    if len(scratch.read(client, stream, "a-worker", 2)) < 2:
         return "three entries were in the stream, and the group misses them. redis-py's default for id is $."
     return None
 
@@ -110,13 +108,13 @@ def _first_time(answer: Callable[..., Any], client: Redis, stream: str) -> str |
 def _second_time(answer: Callable[..., Any], client: Redis, stream: str) -> str | None:
     """For a group of which two entries are pending and one is not read."""
     try:
-        answer(client, stream, _GROUP)
+        answer(client, stream, scratch.GROUP)
     except ResponseError as error:
         return f"the second worker that starts calls it too, and Redis said: {error}"
     rows: Any = client.xinfo_groups(stream)
     if rows[0]["pending"] != 2:
         return "a worker had two entries pending, and after the second call the group does not know: it was remade."
-    if len(_read(client, stream, 9)) != 1:
+    if len(scratch.read(client, stream, "a-worker", 9)) != 1:
         return "the second call has moved the group's cursor: a group that exists stays as it is."
     return None
 
@@ -129,13 +127,13 @@ def _second_time(answer: Callable[..., Any], client: Redis, stream: str) -> str 
 )
 def all_that_is_left(answer: Callable[..., Any], server: Server) -> str | None:
     """Entries acknowledged, pending and unread; then one of the unread is deleted."""
-    with _stream(server) as (client, stream):
+    with scratch.key(server) as (client, stream):
         client.xgroup_create(stream, "others", id="0", mkstream=True)
-        client.xgroup_create(stream, _GROUP, id="0")
-        entries = _add(client, stream, _ADDED)
-        client.xack(stream, _GROUP, *_read(client, stream, _READ)[:_ACKED])
+        client.xgroup_create(stream, scratch.GROUP, id="0")
+        entries = scratch.add(client, stream, _ADDED)
+        client.xack(stream, scratch.GROUP, *scratch.read(client, stream, "a-worker", _READ)[:_ACKED])
         before: Any = client.xinfo_groups(stream)
-        said, right = answer(client, stream, _GROUP), _ADDED - _ACKED
+        said, right = answer(client, stream, scratch.GROUP), _ADDED - _ACKED
         hints = {
             _ADDED: "XACK deletes nothing: what the stream holds is not what is left.",
             _ADDED - _READ: "that is what is not delivered yet; what was delivered and not acknowledged is left, too.",
@@ -144,7 +142,7 @@ def all_that_is_left(answer: Callable[..., Any], server: Server) -> str | None:
         if said != right:
             return hints.get(said, f"it returned {said!r}, and {right} are left.")
         client.xdel(stream, entries[100])
-        said = answer(client, stream, _GROUP)
+        said = answer(client, stream, scratch.GROUP)
         after: Any = client.xinfo_groups(stream)
     if [row["last-delivered-id"] for row in after] != [row["last-delivered-id"] for row in before]:
         return "it has moved a group's cursor: what it counted that way is not delivered to any worker again."
@@ -193,29 +191,3 @@ def _in_another_process(answer: Callable[..., Any]) -> Any:
         [sys.executable, "-c", _ELSEWHERE], input=asked, env=os.environ | there, capture_output=True, check=True
     )
     return cloudpickle.loads(done.stdout)
-
-
-@contextmanager
-def _stream(server: Server) -> Iterator[tuple[Redis, str]]:
-    """A client, and a key that is removed afterwards, with all whose names begin with it."""
-    key = f"{server.prefix}exercise:{secrets.token_hex(4)}"
-    with server.client() as client:
-        try:
-            yield client, key
-        finally:
-            for mine in client.scan_iter(match=f"{key}*", count=1000):
-                client.unlink(mine)
-
-
-def _add(client: Redis, stream: str, count: int) -> list[str]:
-    with client.pipeline(transaction=False) as adding:
-        for number in range(count):
-            adding.xadd(stream, {"job": number})
-        entries: list[str] = adding.execute()
-    return entries
-
-
-def _read(client: Redis, stream: str, count: int) -> list[str]:
-    """The IDs of what the group has not delivered yet, now delivered."""
-    reply: Any = client.xreadgroup(_GROUP, "a-worker", {stream: ">"}, count=count)
-    return [entry for entry, _ in reply[0][1]] if reply else []

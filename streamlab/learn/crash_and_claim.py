@@ -7,20 +7,18 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 
+from streamlab.learn import scratch
 from streamlab.learn.exercises import check
 
 if TYPE_CHECKING:
     from streamlab.servers import Server
 
-_GROUP = "workers"
 _HOUR = 3_600_000
 _PAGE = 100
 _MANY = 1200  # more idle entries of one consumer than a page of a thousand
@@ -86,14 +84,16 @@ def retire(client: Redis, stream: str, group: str, consumer: str) -> bool:
 )
 def who_is_overdue(answer: Callable[..., Any], server: Server) -> str | None:
     """Idle entries of two consumers and fresh ones of both and of a third, more of them than a page."""
-    with _stream(server) as (client, stream):
-        entries = {name: _held(client, stream, name, count) for name, count in (("ann", _MANY), ("ben", 30), ("cy", 5))}
+    with scratch.stream(server) as (client, stream):
+        entries = {
+            name: scratch.held(client, stream, name, count) for name, count in (("ann", _MANY), ("ben", 30), ("cy", 5))
+        }
         idle = {"ann": entries["ann"][100:], "ben": entries["ben"][:7]}
         for name, ids in idle.items():
-            _age(client, stream, name, ids)
-        before = _pending(client, stream)
-        said = answer(client, stream, _GROUP, _HOUR // 2)
-        after = _pending(client, stream)
+            scratch.age(client, stream, name, ids, _HOUR)
+        before = scratch.pending(client, stream)
+        said = answer(client, stream, scratch.GROUP, _HOUR // 2)
+        after = scratch.pending(client, stream)
     if _owners(before) != _owners(after):
         return "it changed who holds what, or how often that was delivered: an alarm only looks. XPENDING does."
     if any(after[entry]["time_since_delivered"] < row["time_since_delivered"] for entry, row in before.items()):
@@ -117,14 +117,14 @@ def who_is_overdue(answer: Callable[..., Any], server: Server) -> str | None:
 )
 def what_is_mine(answer: Callable[..., Any], server: Server) -> str | None:
     """Own entries, some deleted; another consumer's; and new ones, which are not asked for."""
-    with _stream(server) as (client, stream):
-        mine = _held(client, stream, "me", 2 * _PAGE + 50)
-        others = _held(client, stream, "other", 10)
+    with scratch.stream(server) as (client, stream):
+        mine = scratch.held(client, stream, "me", 2 * _PAGE + 50)
+        others = scratch.held(client, stream, "other", 10)
         new: Any = [client.xadd(stream, {"job": number}) for number in range(3)]
         gone = [*mine[::20], others[0]]
         client.xdel(stream, *gone)
-        said = answer(client, stream, _GROUP, "me")
-        held = {entry: row["consumer"] for entry, row in _pending(client, stream).items()}
+        said = answer(client, stream, scratch.GROUP, "me")
+        held = {entry: row["consumer"] for entry, row in scratch.pending(client, stream).items()}
     left = [entry for entry in mine if entry not in gone]
     if set(held) & set(new):
         return "it read new entries: `>` asks for those; an ID asks for one's own."
@@ -157,13 +157,13 @@ def _unlike(said: Any, left: list[str]) -> str | None:
 )
 def nobody_loses(answer: Callable[..., Any], server: Server) -> str | None:
     """One that holds something, one that holds nothing, and one that reads as soon as it was looked at."""
-    with _stream(server) as (client, stream):
-        busy = _held(client, stream, "busy", 3)
-        client.xgroup_createconsumer(stream, _GROUP, "done")
-        said = [answer(client, stream, _GROUP, name) for name in ("busy", "done")]
-        if set(_pending(client, stream)) != set(busy):
+    with scratch.stream(server) as (client, stream):
+        busy = scratch.held(client, stream, "busy", 3)
+        client.xgroup_createconsumer(stream, scratch.GROUP, "done")
+        said = [answer(client, stream, scratch.GROUP, name) for name in ("busy", "done")]
+        if set(scratch.pending(client, stream)) != set(busy):
             return "the first consumer had three entries pending, and they are gone: nobody will ever get them."
-        rows: Any = client.xinfo_consumers(stream, _GROUP)
+        rows: Any = client.xinfo_consumers(stream, scratch.GROUP)
         if "done" in {row["name"] for row in rows}:
             return "a consumer without pending entries is still there: XGROUP DELCONSUMER."
         if "busy" not in {row["name"] for row in rows}:
@@ -173,48 +173,16 @@ def nobody_loses(answer: Callable[..., Any], server: Server) -> str | None:
                 f"return whether it is gone: False for the one that holds entries, True for the other; it said {said}."
             )
 
-        client.xgroup_createconsumer(stream, _GROUP, "quick")
+        client.xgroup_createconsumer(stream, scratch.GROUP, "quick")
         read: list[str] = []
-        answer(_Interrupted(client, lambda: read.extend(_held(client, stream, "quick", 1))), stream, _GROUP, "quick")
-        if lost := set(read) - set(_pending(client, stream)):
+        interrupted = _Interrupted(client, lambda: read.extend(scratch.held(client, stream, "quick", 1)))
+        answer(interrupted, stream, scratch.GROUP, "quick")
+        if lost := set(read) - set(scratch.pending(client, stream)):
             return (
                 f"the consumer read between your look and your delete, and {len(lost)} message(s) are lost: "
                 "both must be one step. What can do two commands in one?"
             )
     return None
-
-
-@contextmanager
-def _stream(server: Server) -> Iterator[tuple[Redis, str]]:
-    """A client, and a stream with a group that is removed afterwards, with all keys whose names begin with its own."""
-    key = f"{server.prefix}exercise:{secrets.token_hex(4)}"
-    with server.client() as client:
-        try:
-            client.xgroup_create(key, _GROUP, id="0", mkstream=True)
-            yield client, key
-        finally:
-            for mine in client.scan_iter(match=f"{key}*", count=1000):
-                client.unlink(mine)
-
-
-def _held(client: Redis, stream: str, consumer: str, count: int) -> list[str]:
-    """Add entries, and have a consumer read them."""
-    with client.pipeline(transaction=True) as both:
-        for number in range(count):
-            both.xadd(stream, {"job": number})
-        both.xreadgroup(_GROUP, consumer, {stream: ">"}, count=count)
-        *entries, _ = both.execute()
-    return entries
-
-
-def _age(client: Redis, stream: str, consumer: str, entries: list[str]) -> None:
-    claim: Any = client.xclaim
-    claim(stream, _GROUP, consumer, 0, entries, idle=_HOUR, justid=True)
-
-
-def _pending(client: Redis, stream: str) -> dict[str, Any]:
-    rows: Any = client.xpending_range(stream, _GROUP, "-", "+", 100_000)
-    return {row["message_id"]: row for row in rows}
 
 
 def _owners(rows: dict[str, Any]) -> Counter[tuple[str, str, int]]:

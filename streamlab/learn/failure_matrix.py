@@ -7,28 +7,23 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 
+from streamlab.learn import scratch
 from streamlab.learn.exercises import check
 
 if TYPE_CHECKING:
     from streamlab.servers import Server
 
-_GROUP = "workers"
 _LIMIT = 60_000  # ms
 _PAGE = 100
 _MANY = 250  # more than a page
 _TRIES = 4
 _TURNS = 30
-
-
-class _Killed(BaseException):
-    """A worker does not catch its own death."""
 
 
 class _Woken(Redis):
@@ -107,16 +102,12 @@ def turn(client: Redis, stream: str, group: str, me: str, handle: Callable[[str,
 )
 def who_is_overdue(answer: Callable[..., Any], server: Server) -> str | None:
     """More overdue entries than a page holds, of two consumers; a living one has fresh ones in front."""
-    with _stream(server) as (client, stream):
-        client.xgroup_create(stream, _GROUP, id="0", mkstream=True)
-        _add(client, stream, 20 + _MANY + 3)
-        _read(client, stream, "alive", 20)
-        dead = _read(client, stream, "dead", _MANY)
-        gone = _read(client, stream, "gone", 3)
-        _age(client, stream, "dead", dead)
-        _age(client, stream, "gone", gone)
-        said = answer(client, stream, _GROUP, _LIMIT // 2)
-        after: Any = client.xpending_range(stream, _GROUP, "-", "+", 20 + _MANY + 3, idle=_LIMIT // 2)
+    with scratch.stream(server) as (client, stream):
+        scratch.held(client, stream, "alive", 20)
+        for name, count in (("dead", _MANY), ("gone", 3)):
+            scratch.age(client, stream, name, scratch.held(client, stream, name, count), _LIMIT)
+        said = answer(client, stream, scratch.GROUP, _LIMIT // 2)
+        after: Any = client.xpending_range(stream, scratch.GROUP, "-", "+", 20 + _MANY + 3, idle=_LIMIT // 2)
     if len(after) < _MANY + 3:
         return "afterwards they were not idle any more: an alarm looks and does not touch (XCLAIM touches)."
     if not isinstance(said, dict):
@@ -137,23 +128,22 @@ def who_is_overdue(answer: Callable[..., Any], server: Server) -> str | None:
 )
 def retired_with_nothing_pending(answer: Callable[..., Any], server: Server) -> str | None:
     """One who has something pending, one who has not, and one who reads at the worst moment."""
-    with _stream(server) as (client, stream):
-        client.xgroup_create(stream, _GROUP, id="0", mkstream=True)
-        _add(client, stream, 2)
-        _read(client, stream, "busy", 1)
-        client.xgroup_createconsumer(stream, _GROUP, "quiet")
-        said = answer(client, stream, _GROUP, "busy")
+    with scratch.stream(server) as (client, stream):
+        scratch.add(client, stream, 2)
+        scratch.read(client, stream, "busy", 1)
+        client.xgroup_createconsumer(stream, scratch.GROUP, "quiet")
+        said = answer(client, stream, scratch.GROUP, "busy")
         if _pending(client, stream) != {"busy": 1}:
             return "a consumer with a pending entry was deleted, and the entry with it: nobody will get it again."
         if said:
             return f"it left a consumer with a pending entry alone, and said {said!r}: return whether it deleted one."
-        said = answer(client, stream, _GROUP, "quiet")
+        said = answer(client, stream, scratch.GROUP, "quiet")
         if "quiet" in _consumers(client, stream):
             return "a consumer that had nothing pending is still there."
         if not said:
             return f"it deleted a consumer, and said {said!r}: return whether it did."
-        client.xgroup_createconsumer(stream, _GROUP, "sleepy")
-        answer(_Woken(client, lambda: _read(client, stream, "sleepy", 1)), stream, _GROUP, "sleepy")
+        client.xgroup_createconsumer(stream, scratch.GROUP, "sleepy")
+        answer(_Woken(client, lambda: scratch.read(client, stream, "sleepy", 1)), stream, scratch.GROUP, "sleepy")
         lost = _unowned(client, stream)
     if lost:
         return (
@@ -171,11 +161,11 @@ def retired_with_nothing_pending(answer: Callable[..., Any], server: Server) -> 
 )
 def a_turn(answer: Callable[..., Any], server: Server) -> str | None:
     """New, stale, fresh and poisonous entries; and a death in the middle of the work."""
-    with _stream(server) as (client, stream):
-        client.xgroup_create(stream, _GROUP, id="0", mkstream=True)
-        entries = _add(client, stream, 8)
-        dead, alive, poison = _read(client, stream, "dead", 3), _read(client, stream, "alive", 2), entries[5]
-        _age(client, stream, "dead", dead)
+    with scratch.stream(server) as (client, stream):
+        entries = scratch.add(client, stream, 8)
+        dead, alive = (scratch.read(client, stream, name, count) for name, count in (("dead", 3), ("alive", 2)))
+        poison = entries[5]
+        scratch.age(client, stream, "dead", dead, _LIMIT)
         handled: list[str] = []
 
         def handle(entry: str, _: Any) -> None:
@@ -184,12 +174,12 @@ def a_turn(answer: Callable[..., Any], server: Server) -> str | None:
                 raise RuntimeError("this one never works")
 
         for _ in range(_TURNS):
-            answer(client, stream, _GROUP, "me", handle)
+            answer(client, stream, scratch.GROUP, "me", handle)
             if set(handled) & set(alive):
                 return "it worked on entries that a living worker had just read: leave those alone."
-            _age(client, stream, "me", [poison])
-        rows: Any = client.xpending_range(stream, _GROUP, "-", "+", 100)
-        pending = {row["message_id"] for row in rows}
+            if scratch.pending(client, stream).get(poison, {}).get("consumer") == "me":
+                scratch.age(client, stream, "me", [poison], _LIMIT)
+        pending = set(scratch.pending(client, stream))
         letters: Any = client.xrange(f"{stream}:dead")
         times = handled.count(poison)
         wrong = {
@@ -210,61 +200,27 @@ def a_turn(answer: Callable[..., Any], server: Server) -> str | None:
         }
         if hints := [hint for hint, is_so in wrong.items() if is_so]:
             return hints[0]
-        (last,) = _add(client, stream, 1)
+        (last,) = scratch.add(client, stream, 1)
 
         def dies(entry: str, _: Any) -> None:
-            raise _Killed
+            raise scratch.Killed
 
-        with suppress(_Killed):
-            answer(client, stream, _GROUP, "me", dies)
-        left: Any = client.xpending_range(stream, _GROUP, last, last, 1)
+        with suppress(scratch.Killed):
+            answer(client, stream, scratch.GROUP, "me", dies)
+        left: Any = client.xpending_range(stream, scratch.GROUP, last, last, 1)
         return None if left else "its process was killed in the middle of the work, and the message was acknowledged."
 
 
 # ------------------------------------------------------------------------------------------------ what they need
 
 
-@contextmanager
-def _stream(server: Server) -> Iterator[tuple[Redis, str]]:
-    """A client, and a key that is removed afterwards, with all whose names begin with it."""
-    key = f"{server.prefix}exercise:{secrets.token_hex(4)}"
-    with server.client() as client:
-        try:
-            yield client, key
-        finally:
-            for mine in client.scan_iter(match=f"{key}*", count=1000):
-                client.unlink(mine)
-
-
-def _add(client: Redis, stream: str, count: int) -> list[str]:
-    with client.pipeline(transaction=False) as adding:
-        for number in range(count):
-            adding.xadd(stream, {"job": number})
-        entries: list[str] = adding.execute()
-    return entries
-
-
-def _read(client: Redis, stream: str, consumer: str, count: int) -> list[str]:
-    reply: Any = client.xreadgroup(_GROUP, consumer, {stream: ">"}, count=count)
-    return [entry for entry, _ in reply[0][1]] if reply else []
-
-
-def _age(client: Redis, stream: str, consumer: str, entries: list[Any]) -> None:
-    """Make entries of this consumer's, if they are pending at all, idle for a long time."""
-    rows: Any = client.xpending_range(stream, _GROUP, "-", "+", 10_000, consumer)
-    mine: Any = [row["message_id"] for row in rows if row["message_id"] in entries]
-    if mine:
-        claim: Any = client.xclaim
-        claim(stream, _GROUP, consumer, 0, mine, idle=_LIMIT, justid=True)
-
-
 def _pending(client: Redis, stream: str) -> dict[str, int]:
-    rows: Any = client.xinfo_consumers(stream, _GROUP)
+    rows: Any = client.xinfo_consumers(stream, scratch.GROUP)
     return {row["name"]: row["pending"] for row in rows if row["pending"]}
 
 
 def _consumers(client: Redis, stream: str) -> set[str]:
-    rows: Any = client.xinfo_consumers(stream, _GROUP)
+    rows: Any = client.xinfo_consumers(stream, scratch.GROUP)
     return {row["name"] for row in rows}
 
 

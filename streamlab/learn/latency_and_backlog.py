@@ -8,13 +8,12 @@
 from __future__ import annotations
 
 import math
-import secrets
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 
+from streamlab.learn import scratch
 from streamlab.learn.exercises import check
 
 if TYPE_CHECKING:
@@ -126,7 +125,7 @@ def enough(answer: Callable[..., Any]) -> str | None:
 )
 def without_loss(answer: Callable[..., Any], server: Server) -> str | None:
     """A fast group, a slow one, one that holds an old entry; then one that has read nothing; IDs of several lengths."""
-    with _stream(server) as (client, stream):
+    with scratch.key(server) as (client, stream):
         ids = [str(client.xadd(stream, {"job": n}, id=f"{9 + n // 12}-{n % 12 + 1}")) for n in range(60)]
         for group in ("fast", "slow", "holds"):
             client.xgroup_create(stream, group, id="0")
@@ -176,15 +175,3 @@ def _read(client: Redis, stream: str, group: str, count: int, ack: bool = True) 
     if ack and ids:
         client.xack(stream, group, *ids)
     return ids
-
-
-@contextmanager
-def _stream(server: Server) -> Iterator[tuple[Redis, str]]:
-    """A client, and a key that is removed afterwards, with all keys whose names begin with its own."""
-    key = f"{server.prefix}exercise:{secrets.token_hex(4)}"
-    with server.client() as client:
-        try:
-            yield client, key
-        finally:
-            for mine in client.scan_iter(match=f"{key}*", count=1000):
-                client.unlink(mine)

@@ -7,15 +7,15 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 
 from streamlab.errors import UsageError
+from streamlab.learn import scratch
 from streamlab.learn.exercises import check
 from streamlab.queue.errors import PermanentError
 
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 _TOO_MANY = 50  # commands after which an answer is going round in circles
 _CIRCLES = f"{_TOO_MANY} commands for one message: it goes round in circles."
 _IN_PARTS = "a pipeline with transaction=False saves round trips and is not one step: a death may cut it in two."
-
-
-class _Killed(BaseException):
-    """A worker does not catch its own death: no `except Exception` of an answer sees this one."""
 
 
 class _Watched(Redis):
@@ -146,27 +142,27 @@ def buried(answer: Callable[..., Any], server: Server) -> str | None:
 
 
 def _moved(answer: Callable[..., Any], server: Server) -> str | None:
-    with _keys(server) as (client, key):
-        entry = _pending(client, key)
-        said = answer(client, key, "workers", "me", entry)
+    with scratch.stream(server) as (client, key):
+        [entry] = scratch.held(client, key, "me", 1)
+        said = answer(client, key, scratch.GROUP, "me", entry)
         letters: Any = client.xrange(f"{key}:dead")
-        if len(letters) != 1 or letters[0][1] != {"id": entry, "job": "7"}:
+        if len(letters) != 1 or letters[0][1] != {"id": entry, "job": "0"}:
             return f"wanted is one letter with the message's fields and its id; in the dead letters is {letters!r}."
         if _owner(client, key):
             return "the letter is written and the message still pending: it is dead, and will be delivered again."
         if said != letters[0][0]:
             return f"return the letter's ID; it returned {said!r}."
-        if answer(client, key, "workers", "me", entry) or client.xlen(f"{key}:dead") != 1:
+        if answer(client, key, scratch.GROUP, "me", entry) or client.xlen(f"{key}:dead") != 1:
             return "called a second time it buried a message that was not pending any more."
     return None
 
 
 def _killed_meanwhile(answer: Callable[..., Any], server: Server) -> str | None:
     for at in range(_TOO_MANY):
-        with _keys(server) as (client, key):
-            entry, mortal = _pending(client, key), _Watched(client, at, _die)
-            with suppress(_Killed):
-                answer(mortal, key, "workers", "me", entry)
+        with scratch.stream(server) as (client, key):
+            [entry], mortal = scratch.held(client, key, "me", 1), _Watched(client, at, _die)
+            with suppress(scratch.Killed):
+                answer(mortal, key, scratch.GROUP, "me", entry)
             letter, pending = client.xlen(f"{key}:dead"), bool(_owner(client, key))
             if letter and pending:
                 return f"killed after {at} command(s) it left a letter, and the message pending: torn."
@@ -179,10 +175,10 @@ def _killed_meanwhile(answer: Callable[..., Any], server: Server) -> str | None:
 
 def _claimed_meanwhile(answer: Callable[..., Any], server: Server) -> str | None:
     for at in range(_TOO_MANY):
-        with _keys(server) as (client, key):
-            entry, taken = _pending(client, key), list[str]()
+        with scratch.stream(server) as (client, key):
+            [entry], taken = scratch.held(client, key, "me", 1), list[str]()
             watched = _Watched(client, at, partial(_claim, client, key, entry, taken))
-            answer(watched, key, "workers", "me", entry)
+            answer(watched, key, scratch.GROUP, "me", entry)
             if taken and (client.xlen(f"{key}:dead") or _owner(client, key) != "bob"):
                 return (
                     f"bob claimed the message after {at} command(s) and works on it, and yet it was buried: "
@@ -208,7 +204,7 @@ def redriven(answer: Callable[..., Any], server: Server) -> str | None:
 
 
 def _sent_back(answer: Callable[..., Any], server: Server) -> str | None:
-    with _keys(server) as (client, stream):
+    with scratch.key(server) as (client, stream):
         dead = f"{stream}:dead"
         letter: Any = client.xadd(dead, {"id": "1-0", "job": "7"})
         said = answer(client, dead, stream, letter)
@@ -225,7 +221,7 @@ def _sent_back(answer: Callable[..., Any], server: Server) -> str | None:
 
 
 def _sent_back_twice_in_all(answer: Callable[..., Any], server: Server) -> str | None:
-    with _keys(server) as (client, stream):
+    with scratch.key(server) as (client, stream):
         dead = f"{stream}:dead"
         letter: Any = client.xadd(dead, {"id": "1-0", "redriven": "1", "job": "7"})
         answer(client, dead, stream, letter)
@@ -250,11 +246,11 @@ def _meanwhile(
     answer: Callable[..., Any], server: Server, what: str, happens: Callable[[Redis, str, str, str], object]
 ) -> str | None:
     for at in range(_TOO_MANY):
-        with _keys(server) as (client, stream):
+        with scratch.key(server) as (client, stream):
             dead = f"{stream}:dead"
             letter: Any = client.xadd(dead, {"id": "1-0", "job": "7"})
             watched = _Watched(client, at, partial(happens, client, dead, stream, letter))
-            with suppress(_Killed):
+            with suppress(scratch.Killed):
                 answer(watched, dead, stream, letter)
             there = client.xlen(dead) + client.xlen(stream)
             if there == 0:
@@ -266,36 +262,17 @@ def _meanwhile(
     return _CIRCLES
 
 
-@contextmanager
-def _keys(server: Server) -> Iterator[tuple[Redis, str]]:
-    """A client, and a key that is removed afterwards, with all whose names begin with it."""
-    key = f"{server.prefix}exercise:{secrets.token_hex(4)}"
-    with server.client() as client:
-        try:
-            yield client, key
-        finally:
-            client.unlink(key, f"{key}:dead")
-
-
-def _pending(client: Redis, stream: str) -> str:
-    """Add an entry, and read it as "me"."""
-    client.xgroup_create(stream, "workers", id="0", mkstream=True)
-    entry: Any = client.xadd(stream, {"job": "7"})
-    client.xreadgroup("workers", "me", {stream: ">"})
-    return str(entry)
-
-
 def _owner(client: Redis, stream: str) -> str:
     """Whose the pending entry is; empty if none is."""
-    rows: Any = client.xpending_range(stream, "workers", "-", "+", 1)
+    rows: Any = client.xpending_range(stream, scratch.GROUP, "-", "+", 1)
     return str(rows[0]["consumer"]) if rows else ""
 
 
 def _claim(client: Redis, stream: str, entry: str, taken: list[str]) -> None:
     """Bob claims it; what he got is added to `taken`."""
-    claimed: Any = client.xclaim(stream, "workers", "bob", 0, [entry], justid=True)
+    claimed: Any = client.xclaim(stream, scratch.GROUP, "bob", 0, [entry], justid=True)
     taken += claimed
 
 
 def _die() -> None:
-    raise _Killed
+    raise scratch.Killed

@@ -7,13 +7,12 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 
+from streamlab.learn import scratch
 from streamlab.learn.exercises import check
 from streamlab.queue.message import Message
 
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
 _MINUTE = 60_000
 _TOO_MANY = 200  # commands after which an answer is going round in circles
 _FRESH, _IDLE = 1500, 25  # more fresh entries than one XAUTOCLAIM of the default COUNT looks at
-
-
-class _Killed(BaseException):
-    """A worker does not catch its own death: no `except Exception` of an answer sees this one."""
 
 
 class _Mortal(Redis):
@@ -39,7 +34,7 @@ class _Mortal(Redis):
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send it, if still alive."""
         if self._left == 0:
-            raise _Killed
+            raise scratch.Killed
         self._left -= 1
         return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
@@ -94,17 +89,15 @@ def a_minute(answer: Any) -> str | None:
 )
 def everything_idle(answer: Callable[..., Any], server: Server) -> str | None:
     """Idle entries behind so many fresh ones that one call does not reach them."""
-    with _stream(server) as (client, stream):
-        entries = _pending(client, stream, _FRESH + _IDLE)
+    with scratch.stream(server) as (client, stream):
+        entries = scratch.held(client, stream, "dead", _FRESH + _IDLE)
         fresh, idle = entries[:_FRESH], entries[_FRESH:]
-        age: Any = client.xclaim
-        age(stream, "workers", "dead", 0, idle, idle=_MINUTE, justid=True)
+        scratch.age(client, stream, "dead", idle, _MINUTE)
         try:
-            said = answer(_Mortal(client, _TOO_MANY), stream, "workers", "me", _MINUTE // 2)
-        except _Killed:
+            said = answer(_Mortal(client, _TOO_MANY), stream, scratch.GROUP, "me", _MINUTE // 2)
+        except scratch.Killed:
             return f"{_TOO_MANY} commands and no end: does each call start where the one before it stopped?"
-        rows: Any = client.xpending_range(stream, "workers", "-", "+", _FRESH + _IDLE, "me")
-        mine = [row["message_id"] for row in rows]
+        mine = [entry for entry, row in scratch.pending(client, stream).items() if row["consumer"] == "me"]
     if set(mine) & set(fresh):
         return "it took entries that a living worker had just read: leave those alone."
     if len(mine) < _IDLE:
@@ -125,7 +118,7 @@ def everything_idle(answer: Callable[..., Any], server: Server) -> str | None:
 def counted_once(answer: Callable[..., Any], server: Server) -> str | None:
     """Each message is counted once: on an ordinary second delivery, and after a death between any two commands."""
     first, second = Message(b"1-0", []), Message(b"2-0", [])
-    with _stream(server) as (client, key):
+    with scratch.key(server) as (client, key):
         said = [answer(client, key, message) for message in (first, second, first)]
         if said[:2] != [1, 2]:
             return f"after the first message 1 is done, after the second 2; it returned {said[0]!r} and {said[1]!r}."
@@ -134,32 +127,9 @@ def counted_once(answer: Callable[..., Any], server: Server) -> str | None:
         for commands in range(1, _TOO_MANY):
             try:
                 answer(_Mortal(client, commands), f"{key}:{commands}", first)
-            except _Killed:
+            except scratch.Killed:
                 if (after := answer(client, f"{key}:{commands}", first)) != 1:
                     return f"killed after {commands} command(s), then delivered again: it returned {after!r}, not 1."
             else:
                 return None
     return f"{_TOO_MANY} commands for one message: it goes round in circles."
-
-
-@contextmanager
-def _stream(server: Server) -> Iterator[tuple[Redis, str]]:
-    """A client, and a key that is removed afterwards, with all whose names begin with it."""
-    key = f"{server.prefix}exercise:{secrets.token_hex(4)}"
-    with server.client() as client:
-        try:
-            yield client, key
-        finally:
-            for mine in client.scan_iter(match=f"{key}*", count=1000):
-                client.unlink(mine)
-
-
-def _pending(client: Redis, stream: str, count: int) -> list[str]:
-    """Add entries and have a worker read them, who says no more."""
-    client.xgroup_create(stream, "workers", id="0", mkstream=True)
-    with client.pipeline(transaction=False) as adding:
-        for number in range(count):
-            adding.xadd(stream, {"job": number})
-        entries: list[str] = adding.execute()
-    client.xreadgroup("workers", "dead", {stream: ">"}, count=count)
-    return entries

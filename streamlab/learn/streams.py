@@ -7,13 +7,12 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 
+from streamlab.learn import scratch
 from streamlab.learn.exercises import check
 
 if TYPE_CHECKING:
@@ -87,11 +86,8 @@ def forget(client: Redis, stream: str, seconds: int) -> None:
 )
 def all_pages(answer: Callable[..., Any], server: Server) -> str | None:
     """Every entry once, in order, in small reads; and an empty stream."""
-    with _stream(server) as (client, stream):
-        with client.pipeline(transaction=False) as adding:
-            for number in range(_ENTRIES):
-                adding.xadd(stream, {"n": number})
-            entries: list[str] = adding.execute()
+    with scratch.key(server) as (client, stream):
+        entries = scratch.add(client, stream, _ENTRIES)
         watched = _Watched(client)
         try:
             said = answer(watched, stream, _PAGE)
@@ -125,7 +121,7 @@ def _unlike(said: Any, entries: list[str], largest: float) -> str | None:
 )
 def nothing_missed(answer: Callable[..., Any], server: Server) -> str | None:
     """What is added between the answer and the first XREAD is found; what was there before is not."""
-    with _stream(server) as (client, stream):
+    with scratch.key(server) as (client, stream):
         seconds, _ = client.time()
         client.xadd(stream, {"n": "old"})
         client.xadd(stream, {"n": "old"}, id=f"{seconds * 1000 + _AHEAD_MS}-0")
@@ -156,7 +152,7 @@ def nothing_missed(answer: Callable[..., Any], server: Server) -> str | None:
 )
 def only_the_old(answer: Callable[..., Any], server: Server) -> str | None:
     """Entries of known ages."""
-    with _stream(server) as (client, stream):
+    with scratch.key(server) as (client, stream):
         seconds, _ = client.time()
         for age in _AGES:
             client.xadd(stream, {"age": age}, id=f"{(seconds - age) * 1000}-0")
@@ -174,15 +170,3 @@ def only_the_old(answer: Callable[..., Any], server: Server) -> str | None:
     if left != young:
         return f"entries of {sorted(left - young)} s are still there."
     return None
-
-
-@contextmanager
-def _stream(server: Server) -> Iterator[tuple[Redis, str]]:
-    """A client, and a key that is removed afterwards, with all whose names begin with it."""
-    key = f"{server.prefix}exercise:{secrets.token_hex(4)}"
-    with server.client() as client:
-        try:
-            yield client, key
-        finally:
-            for mine in client.scan_iter(match=f"{key}*", count=1000):
-                client.unlink(mine)

@@ -8,19 +8,17 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 
+from streamlab.learn import scratch
 from streamlab.learn.exercises import check
 
 if TYPE_CHECKING:
     from streamlab.servers import Server
 
-_GROUP = "workers"
 _HOUR = 3_600_000
 _STEPS = 50  # commands after which an answer is going round in circles
 _REPEATABLE = {
@@ -35,10 +33,6 @@ _NOT_REPEATABLE = {
     "f": "a list holds the same value as often as it is pushed",
     "g": "the second time writes a later time: it is no longer that of the first",
 }
-
-
-class _Killed(BaseException):
-    """A worker does not catch its own death: no `except Exception` of an answer sees this one."""
 
 
 class _Watched(Redis):
@@ -129,16 +123,16 @@ def same_again(answer: Any) -> str | None:
 )
 def steals_nothing(answer: Callable[..., Any], server: Server) -> str | None:
     """My entries, another's, and one that is acknowledged; then another that claims between two commands."""
-    with _stream(server) as (client, stream):
+    with scratch.stream(server) as (client, stream):
         mine, others, done = (
-            _held(client, stream, name, count) for name, count in (("me", 3), ("other", 2), ("me", 1))
+            scratch.held(client, stream, name, count) for name, count in (("me", 3), ("other", 2), ("me", 1))
         )
         asked = [*mine[:2], others[0], *done]
         for name, ids in (("me", mine), ("other", others)):
-            _age(client, stream, name, ids)
-        client.xack(stream, _GROUP, *done)
-        said = answer(client, stream, _GROUP, "me", asked)
-        after = _pending(client, stream)
+            scratch.age(client, stream, name, ids, _HOUR)
+        client.xack(stream, scratch.GROUP, *done)
+        said = answer(client, stream, scratch.GROUP, "me", asked)
+        after = scratch.pending(client, stream)
     if hint := _list_is_wrong(after, mine, others):
         return hint
     if not isinstance(said, (list, tuple, set)) or sorted(map(str, said)) != sorted([others[0], *done]):
@@ -165,20 +159,20 @@ def _list_is_wrong(after: dict[str, Any], mine: list[str], others: list[str]) ->
 def _nobody_robbed(answer: Callable[..., Any], server: Server) -> str | None:
     """Another worker claims the entry before the n-th command of the answer, for each n."""
     for moment in range(1, _STEPS):
-        with _stream(server) as (client, stream):
-            [entry] = _held(client, stream, "me", 1)
+        with scratch.stream(server) as (client, stream):
+            [entry] = scratch.held(client, stream, "me", 1)
             sent = 0
 
             def claim(client: Redis = client, stream: str = stream, entry: str = entry, moment: int = moment) -> None:
                 nonlocal sent
                 sent += 1
                 if sent == moment:
-                    client.xclaim(stream, _GROUP, "other", 0, [entry])
+                    client.xclaim(stream, scratch.GROUP, "other", 0, [entry])
 
-            answer(_Watched(client, claim), stream, _GROUP, "me", [entry])
+            answer(_Watched(client, claim), stream, scratch.GROUP, "me", [entry])
             if sent < moment:
                 return None
-            if _pending(client, stream)[entry]["consumer"] == "me":
+            if scratch.pending(client, stream)[entry]["consumer"] == "me":
                 return (
                     "another worker claimed between your look and your XCLAIM, and was robbed: both must be one step. "
                     "What can do two commands in one?"
@@ -194,15 +188,15 @@ def _nobody_robbed(answer: Callable[..., Any], server: Server) -> str | None:
 )
 def added_once(answer: Callable[..., Any], server: Server) -> str | None:
     """Two entries; a second call for the first; and a death, or another worker, before each command."""
-    with _stream(server) as (client, stream):
+    with scratch.stream(server) as (client, stream):
         account = f"{stream}:account"
-        entries = _held(client, stream, "me", 2)
-        said = [answer(client, stream, _GROUP, entry, account) for entry in entries]
+        entries = scratch.held(client, stream, "me", 2)
+        said = [answer(client, stream, scratch.GROUP, entry, account) for entry in entries]
         if (balance := _number(client, account)) != 20:
             return f"two entries of 10 each: the account holds {balance}, not 20."
-        if _pending(client, stream):
+        if scratch.pending(client, stream):
             return "an entry is still pending: acknowledge it in the same step."
-        said.append(answer(client, stream, _GROUP, entries[0], account))
+        said.append(answer(client, stream, scratch.GROUP, entries[0], account))
         if _number(client, account) != 20:
             return "a zombie called it again for an entry that was done, and the amount was added twice."
         if [bool(one) for one in said] != [True, True, False] or None in said:
@@ -217,9 +211,9 @@ def added_once(answer: Callable[..., Any], server: Server) -> str | None:
 def _interrupted(answer: Callable[..., Any], server: Server, moment: int) -> tuple[bool, str | None]:
     """Somebody else handles the entry before the n-th command; then this one dies, or goes on. True: it has no n-th."""
     for dies in (True, False):
-        with _stream(server) as (client, stream):
-            [entry] = _held(client, stream, "me", 1)
-            arguments = (stream, _GROUP, entry, f"{stream}:account")
+        with scratch.stream(server) as (client, stream):
+            [entry] = scratch.held(client, stream, "me", 1)
+            arguments = (stream, scratch.GROUP, entry, f"{stream}:account")
             sent = 0
 
             def strike(client: Redis = client, arguments: Any = arguments, dies: bool = dies) -> None:
@@ -228,13 +222,13 @@ def _interrupted(answer: Callable[..., Any], server: Server, moment: int) -> tup
                 if sent != moment:
                     return
                 if dies:
-                    raise _Killed
+                    raise scratch.Killed
                 answer(client, *arguments)
 
             try:
                 answer(_Watched(client, strike), *arguments)
-            except _Killed:
-                if _pending(client, stream):  # only then will anybody look at it again
+            except scratch.Killed:
+                if scratch.pending(client, stream):  # only then will anybody look at it again
                     answer(client, *arguments)
             if sent < moment:
                 return True, None
@@ -252,7 +246,7 @@ def _interrupted(answer: Callable[..., Any], server: Server, moment: int) -> tup
 )
 def older_cannot_undo(answer: Callable[..., Any], server: Server) -> str | None:
     """Tokens up, equal, down; of one and of two digits; and a younger owner before each command."""
-    with _stream(server) as (client, stream):
+    with scratch.stream(server) as (client, stream):
         key = f"{stream}:store"
         for token, value, right in ((8, "a", True), (9, "b", True), (9, "c", True), (8, "d", False), (10, "e", True)):
             said = answer(client, key, token, value)
@@ -273,7 +267,7 @@ def older_cannot_undo(answer: Callable[..., Any], server: Server) -> str | None:
 
 def _younger_comes(answer: Callable[..., Any], server: Server) -> str | None:
     for moment in range(1, _STEPS):
-        with _stream(server) as (client, stream):
+        with scratch.stream(server) as (client, stream):
             key, sent = f"{stream}:store", 0
 
             def younger(client: Redis = client, key: str = key, moment: int = moment) -> None:
@@ -290,36 +284,6 @@ def _younger_comes(answer: Callable[..., Any], server: Server) -> str | None:
                     "token 7 was written between your look and your write with token 6, and is gone: one step, please."
                 )
     return f"{_STEPS} commands for one write: it goes round in circles."
-
-
-@contextmanager
-def _stream(server: Server) -> Iterator[tuple[Redis, str]]:
-    """A client, and a stream with a group that is removed afterwards, with all keys whose names begin with its own."""
-    key = f"{server.prefix}exercise:{secrets.token_hex(4)}"
-    with server.client() as client:
-        try:
-            client.xgroup_create(key, _GROUP, id="0", mkstream=True)
-            yield client, key
-        finally:
-            for mine in client.scan_iter(match=f"{key}*", count=1000):
-                client.unlink(mine)
-
-
-def _held(client: Redis, stream: str, consumer: str, count: int) -> list[str]:
-    """Add entries, and have a consumer read them."""
-    entries: Any = [client.xadd(stream, {"job": number}) for number in range(count)]
-    client.xreadgroup(_GROUP, consumer, {stream: ">"}, count=count)
-    return list(entries)
-
-
-def _age(client: Redis, stream: str, consumer: str, entries: list[str]) -> None:
-    claim: Any = client.xclaim
-    claim(stream, _GROUP, consumer, 0, entries, idle=_HOUR, justid=True)
-
-
-def _pending(client: Redis, stream: str) -> dict[str, Any]:
-    rows: Any = client.xpending_range(stream, _GROUP, "-", "+", 1000)
-    return {row["message_id"]: row for row in rows}
 
 
 def _number(client: Redis, key: str) -> int:
