@@ -24,7 +24,7 @@ _VERDICTS = {
 _KEY = "✓ valid    ✗ invalid    ? unknown    empty: not tried"
 _CELL = (0.85, 0.5)  # inches
 _HEAD = 0.65  # inches, for the title and the key
-_NAME = 36  # letters a line
+_NAME, _WORDS = 36, 13  # letters a line
 
 
 def matrix(
@@ -39,7 +39,7 @@ def matrix(
         rows: the names on the left: workers, or their mistakes.
         columns: the names above: faults.
         cells: for (row, column) the verdict ('valid', 'invalid', 'unknown' or '' = not tried) and a few words such as
-            '12 lost'; what is missing was not tried.
+            '12 lost', two short lines at most; what is missing was not tried.
         title: stands above it.
 
     Raises:
@@ -73,12 +73,20 @@ def _wrapped(name: str) -> str:
     return textwrap.fill(style.plain(name, 120), _NAME)
 
 
+def _words(text: str) -> str:
+    """The lines of a cell: broken where the text breaks itself or is too long, and two, as a third finds no room."""
+    lines = [part for line in str(text).splitlines() for part in textwrap.wrap(line, _WORDS)]
+    if len(lines) > 2:
+        lines[1:] = [lines[1][: _WORDS - 1] + "…"]
+    return "\n".join(style.plain(line, _WORDS) for line in lines)
+
+
 def _draw_cell(axes: Axes, x: int, y: int, verdict: str, text: str) -> None:
     sign, colour = _VERDICTS[verdict]
     axes.add_patch(
         Rectangle((x, y), 1, 1, facecolor=colour, edgecolor="white", linewidth=2, gid=verdict or "not tried")
     )
-    words = textwrap.fill(style.plain(text, 26), 13)
+    words = _words(text)
     centre: dict[str, Any] = {"ha": "center", "va": "center", "color": style.INK, "linespacing": 0.95}
     axes.text(x + 0.5, y + (0.3 if words else 0.5), sign, fontsize=11, **centre)
     axes.text(x + 0.5, y + 0.68, words, fontsize=7, **centre)

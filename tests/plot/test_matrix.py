@@ -30,6 +30,26 @@ def test_a_cell_has_a_colour_a_sign_and_words() -> None:
     assert lost.get_position() == (1.5, pytest.approx(0.68)), "first row, second column"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("3 lost\n2 twice", "3 lost\n2 twice"),
+        ("3 lost\r\n\n2 twice\n", "3 lost\n2 twice"),
+        ("3 lost, 2 done twice", "3 lost, 2\ndone twice"),
+        ("3 lost\n2 done twice by zombies", "3 lost\n2 done twice…"),
+        ("a\nb\nc", "a\nb…"),
+        ("n" * 99, "n" * 13 + "\n" + "n" * 12 + "…"),
+        ("12345678 = $$$", "12345678 =\n" + r"\$\$\$"),
+    ],
+)
+def test_the_words_of_a_cell_are_two_lines_at_most(text: str, shown: str) -> None:
+    figure = matrix(["own"], ["kill"], {("own", "kill"): ("invalid", text)}).figure
+    sign, words = figure.axes[0].texts
+    assert words.get_text() == shown
+    assert sign.get_window_extent().y0 >= words.get_window_extent().y1, "below the sign"
+    assert words.get_window_extent().y0 >= figure.axes[0].get_window_extent().y0, "in its cell"
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(20, 12), (1, 1), (2, 12)])
 def test_nothing_is_cut_off_at_any_size(rows: int, columns: int) -> None:
     names = list(product(ROWS[:rows], COLUMNS[:columns]))
