@@ -159,7 +159,7 @@ def late(facts: Facts) -> list[str]:
 
 
 def spinning(facts: Facts) -> list[str]:
-    """A process that got the same error from Redis 100 times or more within a second, as the wire saw; its name."""
+    """A process that got the same error from Redis 50 times or more within a second, as the wire saw; its name."""
     return repeats(facts.history.events)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-TIMES = 100
+TIMES = 50
 SECONDS = 1.0
 
 

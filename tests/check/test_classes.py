@@ -289,19 +289,19 @@ HAPPENED: dict[str, tuple[dict[str, Any], Plant, dict[str, list[str]]]] = {
     ),
     "spinning": (
         {},
-        lambda s: spin(s, 100, 0.009).end(),
+        lambda s: spin(s, 50, 0.019).end(),
         {"spinning": ["worker-1"]},
     ),
-    "not spinning: 99 times": ({}, lambda s: spin(s, 99, 0.001).end(), {}),
-    "not spinning: slowly": ({}, lambda s: spin(s, 300, 0.011).end(), {}),
+    "not spinning: 49 times": ({}, lambda s: spin(s, 49, 0.001).end(), {}),
+    "not spinning: slowly": ({}, lambda s: spin(s, 300, 0.021).end(), {}),
     "not spinning: different errors": (
         {},
-        lambda s: spin(spin(s, 60, 0.001), 60, 0.001, "worker-1 XACK LOADING").end(),
+        lambda s: spin(spin(s, 40, 0.001), 40, 0.001, "worker-1 XACK LOADING").end(),
         {},
     ),
     "not spinning: different processes": (
         {},
-        lambda s: spin(spin(s, 60, 0.001), 60, 0.001, "worker-2 XREADGROUP NOGROUP").end(),
+        lambda s: spin(spin(s, 40, 0.001), 40, 0.001, "worker-2 XREADGROUP NOGROUP").end(),
         {},
     ),
     "produced twice: the stream tells": (
