@@ -131,7 +131,7 @@ def test_what_fails_leaves_nothing(three: list[Path], tmp_path: Path) -> None:
 
 
 def test_the_course_as_it_is_committed(tmp_path: Path) -> None:
-    course = [path for path in find_notebooks() if not stale(path)]  # tests/test_notebooks.py says which are
+    course = [path for path in find_notebooks() if not stale(path)]  # tests/notebooks/test_committed.py says which are
 
     write_site(course, tmp_path / "site")
 
