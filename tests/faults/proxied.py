@@ -86,3 +86,8 @@ class Raw(socket.socket):
         finally:
             self.settimeout(10)
         return False
+
+
+def in_redis(direct, name):
+    """How many connections have this name."""
+    return sum(row["name"] == name for row in direct.client_list())

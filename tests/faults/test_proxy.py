@@ -3,13 +3,9 @@
 import gc
 import random
 import secrets
-import shutil
-import subprocess
-import tempfile
 import threading
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -19,11 +15,8 @@ from streamlab.errors import ServerError, UsageError
 from streamlab.faults.proxy import Wire
 from streamlab.faults.trouble import Cut, Held, Late, Lost, Narrow, Refused
 from streamlab.servers import ProcessServer
-from streamlab.servers.binaries import best_binary
-from streamlab.servers.ports import free_port
 from streamlab.servers.reach import connect
-from tests.faults.proxied import OK, Journals, Raw, said
-from tests.servers.test_external import listens, somebody_elses
+from tests.faults.proxied import OK, Journals, Raw, in_redis, said
 from tests.waiting import wait_until
 
 
@@ -65,18 +58,7 @@ def raw(wire):
         yield raw
 
 
-def in_redis(direct, name):
-    """How many connections have this name."""
-    return sum(row["name"] == name for row in direct.client_list())
-
-
 # ------------------------------------------------------------------------------------------------- what passes
-
-
-def test_user_password_database_and_options_are_those_of_the_server(any_server):
-    with Wire(lambda: any_server.url[:-1] + "3?client_name=me") as wire, connect(wire.open("worker-1")) as client:
-        mine = client.client_info()
-        assert (mine["db"], mine["name"]) == (3, "me")
 
 
 def test_ten_thousand_messages_pass_unharmed_wherever_their_bytes_are_cut(direct, wire, journals, raw, key):
@@ -437,61 +419,3 @@ def test_within_a_transaction_the_reply_is_in_that_to_exec(wire, raw, direct, ke
     assert direct.llen(key) == 1
     assert journals.wire.of("wire_cut") == [("", -1, 0, f"worker-1 {command}")]
     assert wire.lift("it") == 1
-
-
-# --------------------------------------------------------------------------------------- other ways to a server
-
-
-@pytest.fixture
-def folder():
-    with tempfile.TemporaryDirectory(prefix="wire-", dir="/tmp") as name:
-        yield Path(name)
-
-
-def test_a_server_behind_a_unix_socket(folder):
-    path = folder / "redis.sock"
-    with somebody_elses(best_binary().path, folder, "--port", "0", "--unixsocket", str(path)):
-        wait_until("the socket is there", path.exists)
-        with Wire(lambda: f"unix://{path}?db=2") as wire, connect(url := wire.open("worker-1")) as client:
-            mine = client.client_info()
-            assert mine["addr"].startswith(str(path))
-            assert mine["db"] == 2
-            with Raw(url, sign_in=False) as raw:
-                raw.sendall(said(["CLIENT", "SETNAME", "raw"]))
-                assert raw.exactly(5) == OK
-                wire.reset()
-                with pytest.raises(ConnectionResetError):
-                    raw.recv(1)
-            wait_until("Redis knows", lambda: not in_redis(client, "raw"))
-
-
-def test_a_server_behind_tls(folder):
-    """The certificate is checked as redis-py does; towards the client it is a plain connection."""
-    redis, openssl = shutil.which("redis-server"), shutil.which("openssl")
-    if not redis or not openssl:
-        pytest.skip("a redis-server with TLS on PATH, or openssl, is missing")
-    port, key, certificate = free_port(), folder / "key.pem", folder / "certificate.pem"
-    new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost -addext"
-    new += f" subjectAltName=IP:127.0.0.1 -keyout {key} -out {certificate}"
-    subprocess.run([openssl, *new.split(" ")], check=True, capture_output=True)
-    options = f"--tls-port {port} --port 0 --tls-auth-clients no --tls-key-file {key}"
-    options += f" --tls-cert-file {certificate} --tls-ca-cert-file {certificate}"
-    url = f"rediss://127.0.0.1:{port}/0"
-    with somebody_elses(redis, folder, *options.split(" ")):
-        wait_until("it listens", lambda: listens(port))
-        with (
-            Wire(lambda: f"{url}?ssl_ca_certs={certificate}") as wire,
-            connect(wire.open("worker-1")) as client,
-            Raw(wire.open("worker-2"), sign_in=False) as raw,
-        ):
-            assert client.set("a", "x" * 3_000_000)
-            assert len(client.get("a")) == 3_000_000
-            wire.impose("it", Cut(command="GET"))
-            with pytest.raises(ConnectionError):
-                client.get("a")
-            wire.reset(["worker-2"])
-            with pytest.raises(ConnectionResetError):
-                raw.recv(1)
-            assert client.ping()
-        with Wire(lambda: url) as wire, connect(wire.open("worker-1")) as client, pytest.raises(ConnectionError):
-            client.ping()
