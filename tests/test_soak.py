@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import streamlab as sl
-from streamlab.faults import RestartRedis
+from streamlab.faults import KINDS, Crash, DestroyGroup, LimitMemory, RestartRedis, SetConfig, SetID, SleepRedis
+from streamlab.faults.chaos import chaos
 from tests.at_hand import SERVERS
 
 _AT_ONCE = 4
@@ -28,6 +29,19 @@ def experiment(seed, **more):
         "seed": seed,
     }
     return sl.Experiment(**(settings | more))
+
+
+def test_whatever_leaves_the_data_intact_is_tried():
+    tried = {fault.kind for seed in range(300) for fault in chaos(seed, 5, 2.0)} | {rare(0.0).kind for rare in _RARE}
+    assert set(KINDS) - tried == {"flushall", "aof-cut", "trim", "delete", "delete-consumer"}
+
+
+def test_chaos_can_be_done_to_any_worker():
+    """Somebody else's tells nobody what it has read or acked, and a crash there is refused; the rest is the same."""
+    for seed in range(100):
+        ours, theirs = experiment(seed, chaos=5).plan(), experiment(seed, chaos=5, worker="loops:mine").plan()
+        assert [(fault.kind, fault.at) for fault in ours] == [(fault.kind, fault.at) for fault in theirs]
+        assert all(fault.after in {"started", "done"} for fault in theirs if isinstance(fault, Crash))
 
 
 def verdicts(at_hand, tmp_path, experiments):
@@ -72,6 +86,29 @@ def test_nothing_is_lost_by_restarts_of_a_redis_that_keeps_what_it_was_told(tmp_
 
     found = verdicts(SERVERS[0], tmp_path, map(restarted, range(201, 221)))
     assert failing(found, allowed=("without an answer to their producer",)) == {}
+
+
+#: What leaves the data intact, and is not chaos: it empties the group, refuses jobs, or not every Redis can suffer it.
+_RARE = (
+    lambda at: DestroyGroup(at=at),
+    lambda at: SetID(at=at, to="0"),
+    lambda at: SleepRedis(at=at, seconds=0.6),
+    lambda at: LimitMemory(at=at, seconds=0.4),
+    lambda at: SetConfig("stream-node-max-entries", "5", at=at, seconds=0.4),
+    lambda at: RestartRedis(at=at, how="TERM", seconds=0.2),
+)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_nothing_is_lost_by_what_is_rare(tmp_path):
+    def rare(seed):
+        faults = [_RARE[seed % 6](0.3), _RARE[(seed // 6 + seed) % 6](0.9)]
+        return experiment(seed, chaos=1, faults=faults, persistence="rdb")
+
+    found = verdicts(SERVERS[0], tmp_path, map(rare, range(401, 425)))
+    assert failing(found, allowed=("hit nothing", "came after the work", "without an answer to their producer")) == {}
+    assert sum(verdict.verdict == "valid" for verdict in found.values()) > len(found) / 2
 
 
 @pytest.mark.soak

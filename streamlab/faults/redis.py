@@ -41,6 +41,10 @@ class RedisFault(Fault):
         """Somebody else's Redis is left alone."""
         own_server(self, stage, self.suffers)
 
+    def ready(self, stage: Stage) -> bool:
+        """When Redis answers, which it does not while another fault has it down."""
+        return bool(stage.client.ping())
+
 
 @dataclass(frozen=True)
 class Standstill(RedisFault):

@@ -128,7 +128,8 @@ class Experiment:
             return list(self.faults)
         from streamlab.faults.chaos import chaos
 
-        return [*self.faults, *chaos(self.seed, self.chaos, self.workload.count / self.workload.rate)]
+        seconds = self.workload.count / self.workload.rate
+        return [*self.faults, *chaos(self.seed, self.chaos, seconds, foreign=bool(self.worker))]
 
     def to_toml(self) -> str:
         """As the text of a TOML file; UsageError for a function, which no file can hold."""

@@ -20,7 +20,7 @@ from streamlab.faults.settings import LimitMemory, SetConfig
 from streamlab.lab.crew import Child
 from streamlab.servers import ProcessServer, Server
 from tests.at_hand import SERVERS
-from tests.faults.redis_runs import run
+from tests.faults.redis_runs import run, struck
 
 LONG = sl.Sleep(count=150, rate=100.0, seconds=0.01)
 
@@ -129,14 +129,22 @@ def test_a_twin_that_comes_too_late(mine: Server, tmp_path: Path) -> None:
     assert "hit nothing: the second process got no message" in said
 
 
-def test_a_fault_that_meets_a_redis_that_is_away_is_told(tmp_path: Path) -> None:
+def test_a_fault_waits_for_a_redis_that_is_down(tmp_path: Path) -> None:
+    with SERVERS[0].opened("aof-always") as server:
+        restart = RestartRedis(at=0.1, seconds=0.5)
+        finished = run(server, tmp_path, restart, PauseClients(at=0.2, seconds=0.1), workload=LONG)
+    down, pause = struck(finished, "redis-restart", "pause-clients")
+    assert pause["start"] >= down["end"]
+
+
+def test_a_fault_that_meets_a_redis_that_stays_away_is_told(tmp_path: Path) -> None:
     """One cannot begin, the other cannot end as planned."""
     with SERVERS[0].opened("aof-always") as server:
         said = doubts(
             server,
             tmp_path,
             CutAppendOnlyFile(at=0.1, seconds=0.3),
-            RestartRedis(at=0.2, seconds=0.6),
+            RestartRedis(at=0.2, seconds=3.0),
             FreezeRedis(at=0.3, seconds=0.1),
         )
     assert "redis-freeze was planned and never happened" in said

@@ -119,6 +119,8 @@ def test_reset(stage, one, two):
         producer.sendall(said(["PING"]))
         assert producer.exactly(7) == b"+PONG\r\n", "all are all workers"
         assert Reset("producer", at=1).start(stage)["hit"] == 1
+        with pytest.raises(ConnectionResetError):
+            producer.exactly(1)
     assert one.ping()
 
 
