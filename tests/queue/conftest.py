@@ -1,8 +1,10 @@
-"""For tests to which the server's version means nothing."""
+"""A group that is there already; and, for tests to which the server's version means nothing, any server."""
 
 import secrets
 
 import pytest
+
+from tests.queue.helpers import GROUP
 
 
 @pytest.fixture
@@ -17,3 +19,9 @@ def any_stream(any_server, client_of_any):
     yield stream
     for key in client_of_any.scan_iter(match=f"{stream}*", count=500):
         client_of_any.unlink(key)
+
+
+@pytest.fixture
+def group(client, stream):
+    client.xgroup_create(stream, GROUP, id="0", mkstream=True)
+    return GROUP

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from redis import Redis
 
-from streamlab.queue import Message, Worker
+from streamlab.queue import Message, Producer, Worker
 from tests.wire import Wire
 
 GROUP = "g"
@@ -53,6 +53,19 @@ def running(worker: Worker) -> Iterator[Worker]:
         assert not thread.is_alive(), "the worker did not stop within 20 s"
     if errors:
         raise errors[0]
+
+
+def add(client: Redis, stream: str, count: int, **fields: str) -> list[str]:
+    producer = Producer(client, stream)
+    ids = producer.add_many({"n": n, **fields} for n in range(count))
+    producer.close()
+    return ids
+
+
+def strand(client: Redis, stream: str, count: int, consumer: str = "dead") -> list[str]:
+    """Let a consumer read entries and never come back."""
+    rows: Any = client.xreadgroup(GROUP, consumer, {stream: ">"}, count=count)
+    return [entry for entry, _ in rows[0][1]]
 
 
 def pending(client: Redis, stream: str) -> int:

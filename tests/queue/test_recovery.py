@@ -1,9 +1,13 @@
-"""When a worker looks for what others left behind."""
+"""When a worker looks for what others left behind, and what it finds."""
 
+import threading
 import time
 
+from streamlab.queue import Producer, Worker
 from streamlab.queue.link import Link
 from streamlab.queue.recovery import Recovery
+from tests.queue.helpers import GROUP, Notes, add, pending, running, strand
+from tests.waiting import wait_until
 
 
 def test_a_redis_that_stood_still_is_asked_again_soon(client_of_any, any_stream):
@@ -18,3 +22,56 @@ def test_a_redis_that_stood_still_is_asked_again_soon(client_of_any, any_stream)
     assert time.monotonic() - before > 0.2, "it waited for the answer"
     assert recovery.wait < 0.5
     link.close()
+
+
+def test_stale_entries_are_claimed_under_steady_load(client, stream, group):
+    """A worker that looks for them only when nothing new arrives would never look here."""
+    add(client, stream, 10)
+    lost = set(strand(client, stream, 10))
+    notes = Notes()
+    stop = threading.Event()
+
+    def load():
+        producer = Producer(client, stream)
+        while not stop.is_set():
+            producer.add_many({"n": n} for n in range(20))
+        producer.close()
+
+    thread = threading.Thread(target=load)
+    worker = Worker(client, stream, GROUP, lambda m: None, claim_after=0.3, observe=notes)
+    thread.start()
+    try:
+        with running(worker):
+            wait_until("the dead worker's are done", lambda: lost <= set(notes.ids("acked")))
+            assert len(notes.ids("read")) > 0
+    finally:
+        stop.set()
+        thread.join()
+    assert set(notes.ids("claimed")) >= lost
+
+
+def test_recovery_follows_the_cursor_past_entries_that_are_fresh(client, stream, group):
+    """One stale entry behind 200 that another consumer keeps fresh."""
+    ids = add(client, stream, 201)
+    fresh = strand(client, stream, 200, consumer="busy")
+    strand(client, stream, 1, consumer="dead")
+    notes = Notes()
+    with running(Worker(client, stream, GROUP, lambda m: None, claim_after=0.4, batch=1, observe=notes)):
+
+        def found():
+            client.xclaim(stream, GROUP, "busy", 0, fresh, justid=True)
+            return notes.ids("claimed")
+
+        wait_until("the stale one is claimed", found)
+    assert set(notes.ids("claimed")) == {ids[-1]}
+
+
+def test_pending_entries_that_were_deleted_are_noticed(server, client, stream, group):
+    ids = add(client, stream, 4)
+    strand(client, stream, 4)
+    client.xdel(stream, *ids[:2])
+    notes = Notes()
+    with running(Worker(client, stream, GROUP, lambda m: None, claim_after=0.1, observe=notes)):
+        wait_until("the two others are done", lambda: len(notes.ids("acked")) == 2)
+        wait_until("nothing is pending", lambda: pending(client, stream) == 0)
+    assert set(notes.ids("deleted")) == set(ids[:2])

@@ -10,29 +10,10 @@ import pytest
 from redis import Redis
 from redis.exceptions import AuthenticationError, ResponseError
 
-from streamlab.queue import DeadLetters, PermanentError, Producer, Worker
+from streamlab.queue import Producer, Worker
 from streamlab.servers import ProcessServer
-from tests.queue.helpers import GROUP, Notes, consumers, pending, running, wired
+from tests.queue.helpers import GROUP, Notes, add, consumers, pending, running, strand, wired
 from tests.waiting import wait_until
-
-
-def add(client, stream, count, **fields):
-    producer = Producer(client, stream)
-    ids = producer.add_many({"n": n, **fields} for n in range(count))
-    producer.close()
-    return ids
-
-
-def strand(client, stream, count, consumer="dead"):
-    """Let a consumer read entries and never come back."""
-    rows = client.xreadgroup(GROUP, consumer, {stream: ">"}, count=count)
-    return [entry for entry, _ in rows[0][1]]
-
-
-@pytest.fixture
-def group(client, stream):
-    client.xgroup_create(stream, GROUP, id="0", mkstream=True)
-    return GROUP
 
 
 def test_every_message_is_handled_once_and_acknowledged(client, stream):
@@ -68,59 +49,6 @@ def test_own_pending_entries_come_first_after_a_restart(client, stream, group):
     assert [entry for entry, deliveries in seen if deliveries == 2] == mine
 
 
-def test_stale_entries_are_claimed_under_steady_load(client, stream, group):
-    """A worker that looks for them only when nothing new arrives would never look here."""
-    add(client, stream, 10)
-    lost = set(strand(client, stream, 10))
-    notes = Notes()
-    stop = threading.Event()
-
-    def load():
-        producer = Producer(client, stream)
-        while not stop.is_set():
-            producer.add_many({"n": n} for n in range(20))
-        producer.close()
-
-    thread = threading.Thread(target=load)
-    worker = Worker(client, stream, GROUP, lambda m: None, claim_after=0.3, observe=notes)
-    thread.start()
-    try:
-        with running(worker):
-            wait_until("the dead worker's are done", lambda: lost <= set(notes.ids("acked")))
-            assert len(notes.ids("read")) > 0
-    finally:
-        stop.set()
-        thread.join()
-    assert set(notes.ids("claimed")) >= lost
-
-
-def test_recovery_follows_the_cursor_past_entries_that_are_fresh(client, stream, group):
-    """One stale entry behind 200 that another consumer keeps fresh."""
-    ids = add(client, stream, 201)
-    fresh = strand(client, stream, 200, consumer="busy")
-    strand(client, stream, 1, consumer="dead")
-    notes = Notes()
-    with running(Worker(client, stream, GROUP, lambda m: None, claim_after=0.4, batch=1, observe=notes)):
-
-        def found():
-            client.xclaim(stream, GROUP, "busy", 0, fresh, justid=True)
-            return notes.ids("claimed")
-
-        wait_until("the stale one is claimed", found)
-    assert set(notes.ids("claimed")) == {ids[-1]}
-
-
-def test_pending_entries_that_were_deleted_are_noticed(server, client, stream, group):
-    ids = add(client, stream, 4)
-    strand(client, stream, 4)
-    client.xdel(stream, *ids[:2])
-    notes = Notes()
-    with running(Worker(client, stream, GROUP, lambda m: None, claim_after=0.1, observe=notes)):
-        wait_until("the two others are done", lambda: len(notes.ids("acked")) == 2)
-        wait_until("nothing is pending", lambda: pending(client, stream) == 0)
-    assert set(notes.ids("deleted")) == set(ids[:2])
-
-
 def test_own_pending_entries_that_were_deleted(client, stream, group):
     ids = add(client, stream, 3)
     strand(client, stream, 3, consumer="me")
@@ -130,93 +58,6 @@ def test_own_pending_entries_that_were_deleted(client, stream, group):
         wait_until("nothing is pending", lambda: pending(client, stream) == 0 and notes.ids("deleted"))
     assert notes.ids("done") == [ids[0], ids[2]]
     assert notes.ids("deleted") == [ids[1]]
-
-
-def test_a_failure_is_tried_again_soon_and_counted(client, stream):
-    (entry,) = add(client, stream, 1)
-    attempts, notes = [], Notes()
-
-    def handler(message):
-        attempts.append((time.monotonic(), message.deliveries))
-        if len(attempts) < 3:
-            raise RuntimeError("not yet")
-
-    with running(Worker(client, stream, GROUP, handler, claim_after=30, retry_delay=0.1, observe=notes)):
-        wait_until("the third attempt is acknowledged", lambda: notes.ids("acked") == [entry])
-    assert [deliveries for _, deliveries in attempts] == [1, 2, 3]
-    assert attempts[1][0] - attempts[0][0] >= 0.1
-    assert attempts[2][0] - attempts[1][0] >= 0.2
-    assert not client.keys(f"{stream}:*"), "the record of the failures went with the success"
-
-
-def test_after_too_many_deliveries_a_message_is_buried_with_its_history(client, stream):
-    ids = add(client, stream, 3, **{"reason": "mine", "failures": "mine too"})
-
-    def handler(message):
-        if message.id == ids[1]:
-            raise RuntimeError(f"attempt {message.deliveries}\nfailed")
-
-    with running(Worker(client, stream, GROUP, handler, max_deliveries=3, retry_delay=0.02, consumer="me")):
-        letters = DeadLetters(client, stream, GROUP)
-        wait_until("it is buried", lambda: len(letters) == 1)
-    (letter,) = letters.read()
-    assert pending(client, stream) == 0
-    assert (letter.reason, letter.consumer) == ("deliveries", "me")
-    assert letter.error == "RuntimeError: attempt 3 failed"
-    assert letter.message.id == ids[1]
-    assert letter.message.deliveries == 3
-    assert letter.message.fields["reason"] == "mine", "a message cannot forge the head of its letter"
-    assert [failure["delivery"] for failure in letter.failures] == [1, 2, 3]
-    (new,) = letters.redrive(letter.id)
-    assert letters.redrive(letter.id) == []
-    assert len(letters) == 0
-    assert client.xrange(stream, new, new)[0][1] == letter.message.fields
-    letters.close()
-
-
-def test_a_permanent_error_is_buried_at_once(client, stream):
-    add(client, stream, 1)
-    calls = []
-
-    def handler(message):
-        calls.append(message.id)
-        raise PermanentError("no such image")
-
-    letters = DeadLetters(client, stream, GROUP)
-    with running(Worker(client, stream, GROUP, handler)):
-        wait_until("it is buried", lambda: len(letters) == 1)
-    (letter,) = letters.read()
-    assert (letter.reason, letter.error, len(calls)) == ("permanent", "PermanentError: no such image", 1)
-    assert letters.discard(letter.id) == 1
-    letters.close()
-
-
-def test_a_message_that_kills_its_workers_is_buried_without_being_run(client, stream, group):
-    add(client, stream, 1)
-    (entry,) = strand(client, stream, 1)
-    for number in range(3):
-        client.xclaim(stream, GROUP, f"dead-{number}", 0, [entry])
-    calls = []
-    letters = DeadLetters(client, stream, GROUP)
-    with running(Worker(client, stream, GROUP, calls.append, claim_after=0.1, max_deliveries=4)):
-        wait_until("it is buried", lambda: len(letters) == 1)
-    (letter,) = letters.read()
-    letters.close()
-    assert calls == []
-    assert (letter.reason, letter.error, letter.message.deliveries) == ("deliveries", "", 5)
-
-
-def test_threads_that_bury_without_running_keep_their_places(client, stream, group):
-    """Twelve messages that killed their workers, two threads: each buried one gives its place back."""
-    add(client, stream, 12)
-    entries = strand(client, stream, 12)
-    client.xclaim(stream, GROUP, "dead again", 0, entries)
-    letters, notes = DeadLetters(client, stream, GROUP), Notes()
-    with running(Worker(client, stream, GROUP, print, claim_after=0.1, max_deliveries=2, threads=2, observe=notes)):
-        wait_until("all are buried", lambda: len(letters) == 12)
-        (late,) = add(client, stream, 1)
-        wait_until("there is still a place for the next", lambda: notes.ids("acked") == [late])
-    letters.close()
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -412,23 +253,6 @@ def test_threads_hold_no_more_than_their_number(client, stream):
         assert pending(client, stream) == 5
         release.set()
         wait_until("all are done", lambda: len(started) == 50)
-
-
-def test_threads_retry_and_bury(client, stream):
-    ids = add(client, stream, 30)
-    letters, notes = DeadLetters(client, stream, GROUP), Notes()
-
-    def handler(message):
-        if message.id == ids[3]:
-            raise PermanentError("never")
-        if message.id == ids[7] and message.deliveries < 3:
-            raise RuntimeError("later")
-
-    with running(Worker(client, stream, GROUP, handler, threads=4, retry_delay=0.02, observe=notes)):
-        wait_until("29 are acknowledged", lambda: len(notes.ids("acked")) == 29)
-        wait_until("one is buried", lambda: len(letters) == 1)
-    letters.close()
-    assert pending(client, stream) == 0
 
 
 def test_a_consumer_with_pending_entries_is_not_deleted(client, stream):
