@@ -58,6 +58,10 @@ class Standstill(RedisFault):
         super().__post_init__()
         positive(self, "seconds")
 
+    def ready(self, stage: Stage) -> bool:
+        """When there is somebody to be kept waiting, which is not at once after a restart."""
+        return bool(connections(stage))
+
     def ends_after(self) -> float | None:
         """When everybody is served again."""
         return self.seconds
