@@ -13,6 +13,7 @@
 "stream": ..., "group": ..., "group_exists": ..., "last_delivered": entry}, and where the lab can tell it, "jobs":
 {entry: job} for what is pending or undelivered. The workload's own witness says there "effects": {job: times},
 "effects_counted" (whether a job that is missing there has none) and "idempotent" (whether to do it again is harmless).
+"files": {file: bytes} is how long each file of facts was at least; one that is missing or shorter now is damaged.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from streamlab.errors import DataError, MissingError
+from streamlab.files import read
 from streamlab.journals import events_table, faults_table, read_journal
 from streamlab.record import DELIVERIES
 
@@ -45,11 +47,18 @@ _OUTCOME: dict[str, Any] = {
     "undelivered": [],
     "dead": [],
     "jobs": {},
+    "files": {},
     "effects": {},
     "effects_counted": False,
     "idempotent": False,
     "group_exists": True,
     "last_delivered": "",
+}
+_EXPERIMENT: dict[str, tuple[type[Any], str]] = {
+    "faults": (list, "tables: [[faults]]"),
+    "workload": (dict, "a table: [workload]"),
+    "keys": (int, "a whole number"),
+    "recovery_within": (float, "a number"),
 }
 _Bools = npt.NDArray[np.bool_]
 
@@ -87,11 +96,14 @@ class History:
         experiment = _parsed(folder / "experiment.toml", tomllib.loads, "TOML")
         environment = _parsed(folder / "environment.json", json.loads, "a JSON object")
         start_ns = environment.get("start_ns")
-        if type(start_ns) is not int:
+        if type(start_ns) is not int or not 0 <= start_ns < 2**63:
             raise DataError(f"{folder / 'environment.json'}: no start_ns, expected the clock's reading in ns")
+        _check_experiment(folder / "experiment.toml", experiment)
         outcome = _outcome(path) if (path := folder / "outcome.json").exists() else None
         if not (folder / "events").is_dir():
             raise MissingError(f"{folder / 'events'}: no such folder, expected a journal of every process in it")
+        for name, size in (outcome or {}).get("files", {}).items():
+            _check_size(folder / name, size)
         journals = [journal for path in sorted((folder / "events").glob("*.events")) if (journal := read_journal(path))]
         samples = _samples(folder / "samples.csv", start_ns)
         entries = _lines(path, _ENTRIES) if (path := folder / "entries.csv").exists() else None
@@ -137,10 +149,26 @@ class History:
         return max([0.0, *(float(table["time"].iloc[-1]) for table in (self.events, self.samples) if len(table))])
 
 
+def _check_size(path: Path, size: int) -> None:
+    """What the lab found there when the run ended must still be there, to its last byte."""
+    if not path.exists():
+        raise MissingError(f"{path}: no such file, expected one of {size} bytes that the run wrote")
+    if (found := path.stat().st_size) < size:
+        raise DataError(f"{path}: {found} bytes, expected {size}: the file was cut")
+
+
+def _check_experiment(path: Path, experiment: Mapping[str, Any]) -> None:
+    """What a reader needs of it."""
+    for key, (kind, expected) in _EXPERIMENT.items():
+        value = experiment.get(key, kind())
+        if isinstance(value, bool) or not isinstance(value, kind if kind is not float else (int, float)):
+            raise DataError(f"{path}: {key} is {value!r}, expected {expected}")
+
+
 def _parsed(path: Path, parse: Callable[[str], Any], expected: str) -> dict[str, Any]:
     try:
-        data = parse(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        data = parse(read(path).decode())
+    except MissingError:
         raise MissingError(f"{path}: no such file, expected {expected} that the run wrote") from None
     except ValueError as error:  # not TOML, not JSON, not UTF-8
         raise DataError(f"{path}: expected {expected}: {str(error).splitlines()[0]}") from None
@@ -157,16 +185,39 @@ def _outcome(path: Path) -> dict[str, Any]:
         kind = type(default)
         if not isinstance(outcome.setdefault(key, kind(default)), kind):
             raise DataError(f"{path}: {key} is a {type(outcome[key]).__name__}, expected a {kind.__name__}")
-    if not all(isinstance(row, dict) for row in outcome["dead"]):
-        raise DataError(f"{path}: dead is not a list of objects with entry and job")
+    for key, fits, expected in (
+        ("dead", _is_letter, "objects with entry and job"),
+        ("undelivered", _is_text, "entry IDs"),
+    ):
+        if not all(map(fits, outcome[key])):
+            raise DataError(f"{path}: {key} is not a list of {expected}")
+    for key, fits, expected in (
+        ("pending", _is_text, "entry IDs and the consumer of each"),
+        ("jobs", _is_whole, "entry IDs and the job of each"),
+        ("files", _is_whole, "files and the size of each"),
+    ):
+        if not all(map(fits, outcome[key].values())):
+            raise DataError(f"{path}: {key} is not an object of {expected}")
     if not all(job.isdecimal() and type(times) is int for job, times in outcome["effects"].items()):
         raise DataError(f"{path}: effects is not an object of job numbers and how often each has its effect")
     return outcome
 
 
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: object) -> bool:
+    return type(value) is int
+
+
+def _is_letter(row: object) -> bool:
+    return isinstance(row, dict) and (row.get("job") is None or _is_whole(row["job"]))
+
+
 def _lines(path: Path, types: Mapping[str, str]) -> pd.DataFrame:
     """A file of lines; a last one without its end was torn when the process died, and is none."""
-    whole, end, _ = path.read_bytes().rpartition(b"\n") if path.exists() else (b"", b"", b"")
+    whole, end, _ = read(path).rpartition(b"\n") if path.exists() else (b"", b"", b"")
     table = pd.DataFrame({name: [] for name in types}).astype(dict(types))
     if end:
         try:

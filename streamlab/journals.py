@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from streamlab.errors import DataError
+from streamlab.files import read
 from streamlab.record import FIELDS, HEADER, KINDS, MAGIC, RECORD, SPARE_BYTES, TEXT_LENGTH, VERSION, parse_entry
 
 _EVENT = np.dtype(
@@ -38,7 +39,7 @@ class Journal:
 
 def read_journal(path: Path) -> Journal | None:
     """None for a journal that was created and never begun: its process was killed in between. Raises DataError."""
-    data = path.read_bytes()
+    data = read(path)
     header = data[: HEADER.size].ljust(HEADER.size, b"\0")
     if not any(header):
         return None
@@ -62,7 +63,7 @@ def read_journal(path: Path) -> Journal | None:
 
 def _texts(path: Path, records: _Array) -> dict[int, str]:
     places = np.union1d(records["note"], records["stream"])
-    data = path.read_bytes() if path.exists() else b""
+    data = read(path) if path.exists() else b""
     texts = {0: ""}
     for place in places[places > 0].tolist():
         start = place - 1 + TEXT_LENGTH.size

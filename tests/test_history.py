@@ -214,6 +214,48 @@ SPOILERS: dict[str, tuple[Callable[[Path], object], type[StreamlabError], str]] 
         DataError,
         "outcome.json.*effects_counted is a int, expected a bool",
     ),
+    "no time": (lambda f: write_json(f / "environment.json", {"start_ns": 10**30}), DataError, "environment.*start_ns"),
+    "a folder for a file": (
+        lambda f: ((f / "outcome.json").unlink(), (f / "outcome.json").mkdir()),
+        DataError,
+        "outcome.json cannot be read",
+    ),
+    "a folder for a journal": (
+        lambda f: ((f / JOURNAL).unlink(), (f / JOURNAL).mkdir()),
+        DataError,
+        "worker-1.1.events cannot be read",
+    ),
+    "a journal lost": (
+        lambda f: write_json(f / "outcome.json", {"ended": "drained", "files": {"events/worker-9.1.events": 640}}),
+        MissingError,
+        "worker-9.1.events: no such file",
+    ),
+    "a journal cut between two records": (
+        lambda f: write_json(f / "outcome.json", {"ended": "drained", "files": {JOURNAL: 6400}}),
+        DataError,
+        "worker-1.1.events.*expected 6400: the file was cut",
+    ),
+    "undelivered are odd": (
+        lambda f: write_json(f / "outcome.json", {"ended": "drained", "undelivered": [7]}),
+        DataError,
+        "outcome.json: undelivered is not a list of entry IDs",
+    ),
+    "dead without a number": (
+        lambda f: write_json(f / "outcome.json", {"ended": "drained", "dead": [{"entry": "1-1", "job": "x"}]}),
+        DataError,
+        "outcome.json: dead",
+    ),
+    "pending are odd": (
+        lambda f: write_json(f / "outcome.json", {"ended": "drained", "pending": {"1-1": 3}}),
+        DataError,
+        "outcome.json: pending",
+    ),
+    "odd keys": (lambda f: (f / "experiment.toml").write_text("keys = 'x'"), DataError, "experiment.toml: keys is 'x'"),
+    "odd faults": (
+        lambda f: (f / "experiment.toml").write_text("faults = 3"),
+        DataError,
+        "experiment.toml: faults is 3",
+    ),
     "foreign entries": (lambda f: (f / "entries.csv").write_text("a,b\n1,2\n"), DataError, "entries.csv.*entry,job"),
     "odd entries": (lambda f: (f / "entries.csv").write_text("entry,job\n1-1,x\n"), DataError, "entries.csv"),
     "dead is odd": (

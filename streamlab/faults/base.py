@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_origin, get_type_hints
 
@@ -20,6 +20,8 @@ Family = Literal["worker", "wire", "redis", "operator"]
 #: What a target may be besides a name: one worker that the seed chooses beforehand, all of them, or the owner of the
 #: oldest pending entry at the moment at which the fault strikes.
 ONE, ALL, OLDEST = "one", "all", "oldest"
+#: Who has connections, and is no worker.
+PRODUCER = "producer"
 
 
 class Stage(Protocol):
@@ -88,8 +90,8 @@ class Fault:
     kept: Any = field(default=None, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.at < float("inf"):
-            raise UsageError(f"fault {self.kind!r}: at={self.at} must be seconds from the start, 0 or more")
+        if not is_seconds(self.at):
+            raise UsageError(f"fault {self.kind!r}: at={self.at!r} must be seconds from the start, 0 or more")
 
     def check(self, stage: Stage) -> None:
         """Refuse before the run what cannot be done in it, by raising UsageError or UnsupportedError."""
@@ -130,11 +132,20 @@ class Fault:
 
 def check_target(fault: Fault, stage: Stage, *others: str) -> None:
     """Refuse a target that names nobody; `others` are names that are good for this fault besides the workers'."""
-    target: str = getattr(fault, "target", "")
-    names = [*stage.workers(), *others]
-    if target not in {ONE, ALL, OLDEST, *names}:
+    _check_among([*stage.workers(), *others], fault)
+
+
+def check_name(fault: Fault, workers: Sequence[str]) -> None:
+    """Refuse, as soon as it is known who the workers are, a target that names nobody at all."""
+    target = getattr(fault, "target", ONE)
+    _check_among(workers if target != PRODUCER else [*workers, PRODUCER], fault)
+
+
+def _check_among(names: Sequence[str], fault: Fault) -> None:
+    target = getattr(fault, "target", ONE)
+    if target not in (ONE, ALL, OLDEST, *names):
         raise UsageError(
-            f"fault {fault.kind!r}: no worker is called {target!r}; there are: {', '.join(names)}, "
+            f"fault {fault.kind!r}: target: no worker is called {target!r}; there are: {', '.join(names)}, "
             f"and {ONE}, {ALL}, {OLDEST}"
         )
 
@@ -142,6 +153,11 @@ def check_target(fault: Fault, stage: Stage, *others: str) -> None:
 def targets(target: str, stage: Stage) -> list[str]:
     """The workers that a target means, once `one` and `oldest` have been settled."""
     return stage.workers() if target == ALL else [target]
+
+
+def is_seconds(value: object) -> bool:
+    """Whether it is a finite number, 0 or more."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
 
 
 def positive(fault: Fault, *names: str) -> None:
@@ -160,7 +176,7 @@ def from_table(table: Mapping[str, Any], kinds: Mapping[str, type[Fault]]) -> Fa
     """A fault from its data; UsageError names the key that is wrong and what was expected."""
     values = dict(table)
     kind = values.pop("kind", None)
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise UsageError(f"fault of unknown kind {kind!r}; there are: {', '.join(sorted(kinds))}")
     known = {field.name: field for field in dataclasses.fields(kinds[kind]) if field.init}
     hints = get_type_hints(kinds[kind])
@@ -172,6 +188,8 @@ def from_table(table: Mapping[str, Any], kinds: Mapping[str, type[Fault]]) -> Fa
             fits, expected = isinstance(value, bool), "true or false"
         elif declared is str or get_origin(declared) is Literal:
             fits, expected = isinstance(value, str), "text"
+        elif declared in (int, int | None):
+            fits, expected = isinstance(value, int) and not isinstance(value, bool), "a whole number"
         else:
             fits, expected = isinstance(value, (int, float)) and not isinstance(value, bool), "a number"
         if not fits:

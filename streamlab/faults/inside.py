@@ -101,6 +101,8 @@ class Fail(Inside):
         super().__post_init__()
         if isinstance(self.times, bool) or not isinstance(self.times, int) or self.times < 0:
             raise UsageError(f"fault 'fail': times={self.times!r} must be a whole number; 0 means always")
+        if self.job is not None and (isinstance(self.job, bool) or not isinstance(self.job, int) or self.job < 0):
+            raise UsageError(f"fault 'fail': job={self.job!r} must be the number of a job, 0 or more")
         if self.seconds is not None:
             positive(self, "seconds")
 

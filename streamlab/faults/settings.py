@@ -40,8 +40,9 @@ class SetConfig(RedisFault):
     def __post_init__(self) -> None:
         super().__post_init__()
         positive(self, "seconds")
-        if not isinstance(self.value, str):
-            raise UsageError(f"fault 'config': value={self.value!r} must be text, as in redis.conf")
+        for name, value in (("name", self.name), ("value", self.value)):
+            if not isinstance(value, str):
+                raise UsageError(f"fault 'config': {name}={value!r} must be text, as in redis.conf")
         if is_ours(self.name):
             raise UsageError(f"fault 'config': the lab would not find its server again with another {self.name!r}")
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from streamlab.errors import UsageError
-from streamlab.faults.base import Family, Fault, Stage, check_target, positive, targets
+from streamlab.faults.base import PRODUCER, Family, Fault, Stage, check_target, is_seconds, positive, targets
 from streamlab.faults.trouble import Cut, Direction, Held, Late, Lost, Narrow, Refused, Trouble
 
 if TYPE_CHECKING:
     from streamlab.faults.proxy import Wire
 
-PRODUCER = "producer"
 _WAYS = {"both": "both ways", "requests": "to Redis", "replies": "from Redis"}
 
 
@@ -110,7 +109,7 @@ class Delay(Lasting):
     def __post_init__(self) -> None:
         super().__post_init__()
         positive(self, "delay")
-        if isinstance(self.jitter, bool) or not 0 <= self.jitter <= self.delay:
+        if not is_seconds(self.jitter) or not 0 <= self.jitter <= self.delay:
             raise UsageError(f"fault 'delay': jitter={self.jitter!r} must be seconds from 0 to delay={self.delay:g}")
 
     def _trouble(self, names: list[str]) -> Trouble:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from streamlab.errors import UsageError
-from streamlab.faults.base import Family, Fault, Stage, check_target, positive, targets
+from streamlab.faults.base import Family, Fault, Stage, check_target, is_seconds, positive, targets
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Kill(WorkerFault):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.restart_after is not None and not 0 <= self.restart_after < float("inf"):
-            raise UsageError(f"fault 'kill': restart_after={self.restart_after} must be seconds, 0 or more")
+        if self.restart_after is not None and not is_seconds(self.restart_after):
+            raise UsageError(f"fault 'kill': restart_after={self.restart_after!r} must be seconds, 0 or more")
 
     def start(self, stage: Stage) -> dict[str, Any]:
         """Kill it, then count what it held: nothing can change that any more but a claim."""

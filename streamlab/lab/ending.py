@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from redis import Redis
 
+from streamlab.files import write_whole
 from streamlab.queue.keys import dead_stream
 
 _PAGE = 1000
@@ -58,9 +58,7 @@ class Ending:
     def _write_entries(self, path: Path) -> dict[str, int]:
         """All entries that the stream holds, and the job of each; -1 where it names none."""
         jobs = {entry: job_of(fields) for entry, fields in self._pages("-")}
-        draft = path.with_name(f".{os.getpid()}.{path.name}")
-        draft.write_text("entry,job\n" + "".join(f"{entry},{job}\n" for entry, job in jobs.items()))
-        draft.replace(path)
+        write_whole(path, ("entry,job\n" + "".join(f"{entry},{job}\n" for entry, job in jobs.items())).encode())
         return jobs
 
     def _after(self, group: Mapping[str, Any] | None) -> Iterator[tuple[str, dict[str, str]]]:

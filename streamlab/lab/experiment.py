@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import random
 import re
+import reprlib
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import tomli_w
 from streamlab import faults as fault_kinds
 from streamlab.errors import DataError, MissingError, UsageError
 from streamlab.faults import Fault
+from streamlab.faults.base import check_name
 from streamlab.faults.base import from_table as fault_from_table
 from streamlab.servers import Persistence
 from streamlab.workloads import Workload
@@ -79,7 +81,6 @@ class Experiment:
     persistence: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "faults", tuple(self.faults))  # so that two equal experiments compare equal
         if not isinstance(self.workload, Workload):
             raise UsageError(
                 f"workload={self.workload!r}: expected a workload such as ResizeImages(count=120, rate=40)"
@@ -105,9 +106,18 @@ class Experiment:
         for name in ("worker", "producer"):
             value = getattr(self, name)
             if not callable(value) and not (isinstance(value, str) and (not value or _FUNCTION.fullmatch(value))):
-                raise UsageError(f"{name} = {value!r}, expected a function or 'module:function'")
+                raise UsageError(f"{name} = {reprlib.repr(value)}, expected a function or 'module:function'")
         if not isinstance(self.name, str) or not re.fullmatch(r"[\w.-]{1,64}", self.name, re.ASCII):
             raise UsageError(f"name = {self.name!r}, expected 1 to 64 letters, digits, '.', '_' or '-'")
+        self._check_faults()
+
+    def _check_faults(self) -> None:
+        if not isinstance(self.faults, Sequence) or not all(isinstance(fault, Fault) for fault in self.faults):
+            raise UsageError(f"faults = {self.faults!r}, expected a list of faults such as [Kill('worker-2', at=1.5)]")
+        object.__setattr__(self, "faults", tuple(self.faults))  # so that two equal experiments compare equal
+        workers = [f"worker-{number}" for number in range(1, self.workers + 1)]
+        for fault in self.faults:
+            check_name(fault, workers)
 
     def schedule(self) -> list[float]:
         """When each job is due, in seconds after the first: random arrivals at the workload's rate, set by the seed.
@@ -161,7 +171,7 @@ class Experiment:
         if not isinstance(values.get("workload"), Mapping):
             raise UsageError("missing the table [workload]")
         faults = values.get("faults", [])
-        if not isinstance(faults, Sequence) or not all(isinstance(fault, Mapping) for fault in faults):
+        if not isinstance(faults, (list, tuple)) or not all(isinstance(fault, Mapping) for fault in faults):
             raise UsageError("faults must be tables: [[faults]]")
         values["workload"] = workload_from_table(values["workload"])
         values["faults"] = tuple(fault_from_table(fault, fault_kinds.KINDS) for fault in faults)
@@ -187,7 +197,9 @@ class Experiment:
         try:
             table = tomllib.loads(text)
             found = cls.from_table(table)
-        except (tomllib.TOMLDecodeError, UsageError) as error:
+        except tomllib.TOMLDecodeError as error:
+            raise DataError(f"{path}: expected TOML: {error}") from error
+        except UsageError as error:
             raise DataError(f"{path}: {error}") from error
         for setting in settings:
             _set(table, setting)
@@ -199,9 +211,10 @@ def _set(table: dict[str, Any], setting: str) -> None:
     key, equals, value = setting.partition("=")
     *outer, name = key.strip().split(".")
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
+        parsed = tomllib.loads("value = " + value.replace("\n", " "))["value"]
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"--set {setting}: expected key=value, a text in quotes ({error})") from error
+        quoted = f"; a text keeps its quotes in the shell as in --set '{key}=\"...\"'" if equals else ""
+        raise UsageError(f"--set {setting}: expected key=value, the value as TOML has it{quoted}") from error
     place: Any = table
     for part in outer:
         place = place.get(part) if isinstance(place, dict) else None

@@ -6,7 +6,7 @@ import atexit
 import dataclasses
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
@@ -73,7 +73,11 @@ class Lab:
             KeyboardInterrupt: after everything was stopped; what was recorded stays in the folder.
         """
         folder = _new_folder(out, experiment.name)
-        with self._server_for(experiment) as server, shown(progress, experiment.name) as watch:
+        with (
+            _dropped_if_empty(folder),
+            self._server_for(experiment) as server,
+            shown(progress, experiment.name) as watch,
+        ):
             try:
                 with Session(server, experiment, folder, self._say, watch) as session:
                     session.run()
@@ -109,10 +113,11 @@ class Lab:
             raise UsageError(f"times={times!r}: expected a whole number, 1 or more")
         folder = _new_folder(out, experiment.name)
         runs = {}
-        for seed in range(experiment.seed, experiment.seed + times):
-            mine = dataclasses.replace(experiment, seed=seed)
-            runs[seed] = self.run(mine, out=folder / f"seed-{seed}", progress=progress)
-            self._say(f"seed {seed}: {runs[seed].verdict}")
+        with _dropped_if_empty(folder):
+            for seed in range(experiment.seed, experiment.seed + times):
+                mine = dataclasses.replace(experiment, seed=seed)
+                runs[seed] = self.run(mine, out=folder / f"seed-{seed}", progress=progress)
+                self._say(f"seed {seed}: {runs[seed].verdict}")
         return Repeats(runs, command)
 
     def live(
@@ -183,6 +188,16 @@ class Lab:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextmanager
+def _dropped_if_empty(folder: Path) -> Iterator[None]:
+    """A run that was refused before it began leaves nothing."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # something is in it
+            folder.rmdir()
 
 
 def _new_folder(out: str | Path | None, name: str) -> Path:

@@ -6,9 +6,10 @@ import os
 import pickle
 import platform
 import secrets
+import shutil
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,7 +21,7 @@ from redis.exceptions import ConnectionError, RedisError
 
 from streamlab.errors import ServerError, UnsupportedError
 from streamlab.faults import Kill, Plan
-from streamlab.files import write_json
+from streamlab.files import write_json, write_whole
 from streamlab.lab.arrivals import Arrivals, Planned
 from streamlab.lab.ending import Ending
 from streamlab.lab.experiment import Experiment
@@ -84,13 +85,13 @@ class Session:
             )
         self.stream = f"{server.prefix}{secrets.token_hex(4)}:tasks"
         self.journal = Journal(folder, "lab", 1, self.stream)
-        self.stage = Stage(server, experiment, folder, self.stream, self.journal)
-        try:
+        with ExitStack() as refused:
+            refused.callback(shutil.rmtree, folder / "events", ignore_errors=True)  # nothing has happened
+            refused.callback(self.journal.close)
+            self.stage = Stage(server, experiment, folder, self.stream, self.journal)
+            refused.callback(self.stage.close)
             self.plan = self.plan_type(experiment.plan(), self.stage, self.journal, experiment.seed)
-        except BaseException:
-            self.stage.close()
-            self.journal.close()
-            raise
+            refused.pop_all()
         self.ending = Ending(self.stage.client, self.stream, GROUP)
         self.probe = Probe(self.stage.connect(), self.stream, GROUP, folder / "samples.csv")
         self.start_ns = 0
@@ -121,12 +122,14 @@ class Session:
 
     def write_experiment(self) -> None:
         """Write down what is to be done."""
-        (self.folder / "experiment.toml").write_text(self.experiment.record(), encoding="utf-8")
+        write_whole(self.folder / "experiment.toml", self.experiment.record().encode())
 
     def prepare(self) -> None:
         """Start everything; the first job is due a moment later."""
         self._phase("prepare")
         self.write_experiment()
+        self.start_ns = time.monotonic_ns()  # until it is known better: from here on the folder is a history
+        write_json(self.folder / "environment.json", self._environment())
         self.experiment.workload.prepare(self.folder)
         self.stage.client.xgroup_create(self.stream, GROUP, id="0", mkstream=True)
         producer = self.stage.start_producer(self.arrivals())
@@ -227,7 +230,21 @@ class Session:
             "effects_counted": effects is not None,
             "effects": effects or {},
             "idempotent": self.experiment.workload.idempotent,
+            "files": self._files(),
         }
+
+    def _files(self) -> dict[str, int]:
+        """How long each file of facts is, so that one that is lost or cut later is missed; 0: it still grows."""
+        sizes = {}
+        growing = {journal.path for journal in (self.journal, *self.stage.witnesses)}
+        for path in [
+            *sorted(self.folder.glob("events/*")),
+            *sorted(self.folder.glob("*.csv")),
+            self.folder / "experiment.toml",
+        ]:
+            grows = path.with_suffix(".events") in growing
+            sizes[path.relative_to(self.folder).as_posix()] = 0 if grows else path.stat().st_size
+        return sizes
 
     def _environment(self) -> dict[str, Any]:
         return {
@@ -268,3 +285,5 @@ class Session:
             self.stage.client.delete(*keys)
         self.stage.close()
         self.journal.close()
+        if kind is not None:
+            self.say(f"what was recorded until then is in {self.folder}")

@@ -43,7 +43,7 @@ class Stage:
             if function:
                 imported(function)  # what cannot be imported here cannot be imported there
         self._folder = folder
-        self._journals: list[Journal] = []
+        self.witnesses: list[Journal] = []  # what the proxy saw
         self._orders: dict[str, dict[int, dict[str, Any]]] = {}
         self._twins: dict[str, str] = {}  # process: consumer
         self._stopped: dict[str, set[int]] = {}  # the faults that want a worker to stand still
@@ -71,7 +71,7 @@ class Stage:
         self.crew.close()
         if self.wire:
             self.wire.close()
-        for journal in self._journals:
+        for journal in self.witnesses:
             journal.close()
         self.client.close()
 
@@ -186,5 +186,5 @@ class Stage:
     def _witness(self, process: str, incarnation: int) -> Journal:
         """A journal for what the proxy sees: its own, or in the name of a worker that keeps none."""
         journal = Journal(self._folder, process, incarnation, self.stream, witness="" if process == "wire" else "wire")
-        self._journals.append(journal)
+        self.witnesses.append(journal)
         return journal

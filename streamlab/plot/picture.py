@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from streamlab.files import write_whole
 from streamlab.plot.style import DPI
 
 _KEPT = 160  # colours that are the same in the file
@@ -34,12 +34,7 @@ class Picture:
     def save(self, path: str | Path) -> Path:
         """Write it whole or not at all; the suffix says in which format (.png, .svg, .pdf)."""
         path = Path(path)
-        draft = path.with_name(f".{os.getpid()}.{path.name}")
-        try:
-            draft.write_bytes(self._bytes(path.suffix.lstrip(".") or "png"))
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+        write_whole(path, self._bytes(path.suffix.lstrip(".") or "png"))
         return path
 
     def __repr__(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,9 +66,13 @@ class Workload:
 
     def __post_init__(self) -> None:
         require_whole("count", self.count, at_least=1)
+        if self.count > _MOST:
+            raise UsageError(f"count is {self.count}, but must be {_MOST} or less")
         require_number("rate", self.rate)
         if self.rate == 0:
             raise UsageError("rate is 0, so nothing would ever be added: give messages a second, say rate=40")
+        if not 0.001 <= self.rate <= 1e6:
+            raise UsageError(f"rate is {self.rate!r}, but must be from 0.001 to 1,000,000 messages a second")
 
     def prepare(self, folder: Path) -> None:
         """Make what the jobs need inside `folder`. Called once, in the lab's process, before the first message."""
@@ -93,6 +98,7 @@ class Workload:
         return None
 
 
+_MOST = 10_000_000  # jobs: the times of all are set beforehand
 _BY_NAME: dict[str, type[Workload]] = {}
 
 
@@ -147,7 +153,7 @@ def require_whole(what: str, value: object, *, at_least: int, at_most: int | Non
 
 def require_number(what: str, value: object) -> None:
     """Raise `UsageError` unless `value` is zero or a positive number, and finite. `what` names it, as its user does."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise UsageError(f"{what} is {value!r}, but must be a positive number, say {what}=40")
 
 
@@ -165,7 +171,7 @@ def _plain(value: Any, key: str) -> Any:
 
 def _read(value: Any, hint: Any, where: str) -> Any:
     """`value` as the type that `hint` asks for."""
-    if hint is float and type(value) is int:
+    if hint is float and type(value) is int and abs(value) < 2**63:
         return float(value)
     if hint in _WORDS and type(value) is hint:
         return value
@@ -175,7 +181,7 @@ def _read(value: Any, hint: Any, where: str) -> Any:
             inner = (inner[0],) * len(value)
         if len(inner) == len(value):
             return tuple(_read(item, part, where) for item, part in zip(value, inner, strict=True))
-    raise UsageError(f"{where} is {value!r}, but must be {_said(hint)}")
+    raise UsageError(f"{where} is {reprlib.repr(value)}, but must be {_said(hint)}")
 
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}

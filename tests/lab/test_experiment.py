@@ -47,6 +47,9 @@ def test_arrivals_come_at_the_rate():
         ({"drain": "long"}, "drain = 'long', expected a number"),
         ({"name": "../up"}, "name = '../up'"),
         ({"seed": -1}, "seed = -1"),
+        ({"faults": Kill("worker-1", at=1)}, "expected a list of faults"),
+        ({"faults": ["kill"]}, "expected a list of faults"),
+        ({"faults": None}, "expected a list of faults"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_name(wrong, said):
@@ -92,6 +95,11 @@ seconds = 0.1
         (GOOD.replace("workers = 2", "workers = 'two'"), "workers = 'two'"),
         (GOOD + "[[faults]]\nkind = 'kill'\nat = 1", "missing target"),
         (GOOD + "[[faults]]\nkind = 'flood'\nat = 1", "unknown kind 'flood'"),
+        (GOOD + "[[faults]]\nkind = ['kill']\nat = 1", "unknown kind ['kill']"),
+        (GOOD + "[[faults]]\nkind = 'kill'\ntarget = 'worker-3'\nat = 1", "no worker is called 'worker-3'"),
+        (GOOD + "[[faults]]\nkind = 'fail'\ntarget = 'one'\njob = 1.5\nat = 1", "job = 1.5, expected a whole number"),
+        (GOOD.replace("count = 3", "count = 1000000000000"), "count is 1000000000000"),
+        (GOOD.replace("rate = 1.0", "rate = 1e-300"), "rate is 1e-300"),
         (GOOD + "[[faults]]\nkind = 'kill'\ntarget = 'worker-1'\nat = 'soon'", "at = 'soon'"),
         (GOOD + "[[faults]]\nkind = 'kill'\ntarget = 'worker-1'\nat = -1", "at=-1"),
         (GOOD + "[[faults]]\nkind = 'kill'\ntarget = 'worker-1'\nwhen = 1", "unknown key 'when'"),

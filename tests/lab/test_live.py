@@ -180,8 +180,8 @@ def test_a_time_that_cannot_be_meant(at_most, tmp_path):
 
 
 def test_what_goes_wrong_at_the_start_is_raised_by_it(live):
-    with pytest.raises(UsageError, match="no worker is called 'worker-9'"):
-        live(faults=[sl.Kill("worker-9", at=1)])
+    with pytest.raises(UsageError, match="no worker is called 'producer'"):
+        live(faults=[sl.Kill("producer", at=1)])
 
     class Unloadable:
         def __reduce__(self):
