@@ -41,7 +41,9 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for the lab, which then stops its children in order
+                # Ctrl-C is for the lab, which then stops its children in order. A group and no session of its own: when
+                # the lab is killed, the kernel wakes a child that stands still (SIGSTOP), and hangs up on it.
+                process_group=0,
                 env=os.environ | {"PYTHONPATH": _package_path(), "OMP_NUM_THREADS": "1"},
             )
         self.tell(pickle.dumps(sys.path))

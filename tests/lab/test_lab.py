@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 import streamlab as sl
-from streamlab.errors import ServerError, UsageError
+from streamlab.errors import DataError, MissingError, ServerError, UsageError
 from streamlab.queue import PermanentError
 from tests.waiting import wait_until
 
@@ -151,19 +151,22 @@ def test_a_handler_that_breaks_its_process_at_birth_is_told(any_server, tmp_path
 SCRIPT = """
 import sys, streamlab as sl
 lab = sl.Lab("process", say=lambda line: print(line, flush=True))
-lab.run(sl.Experiment(workload=sl.Sleep(count=10_000, rate=100.0, seconds=0.01)), out=sys.argv[1],
+lab.run(sl.Experiment(workload=sl.Sleep(count=10_000, rate=100.0, seconds=0.01), faults=FAULTS), out=sys.argv[1],
         progress=lambda p: p.finished and print("working", flush=True))
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_lab_that_is_broken_off_leaves_its_record_and_nothing_else(tmp_path, number):
-    folder = tmp_path / "run"
+@pytest.mark.parametrize("faults", ["[]", "[sl.Pause('worker-1', at=0.2, seconds=100)]"])
+def test_a_lab_that_is_broken_off_leaves_its_record_and_nothing_else(tmp_path, number, faults):
+    """A worker that stands still at that moment neither."""
+    folder, sign = tmp_path / "run", b"working" if faults == "[]" else b"SIGSTOP"
+    script = SCRIPT.replace("FAULTS", faults)
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     with process:
-        while b"working" not in process.stdout.readline():
+        while sign not in process.stdout.readline():
             assert process.poll() is None, process.stderr.read()
         below = psutil.Process(process.pid).children(recursive=True)
         assert len(below) >= 5, "three workers, a producer, a server"
@@ -174,6 +177,30 @@ def test_a_lab_that_is_broken_off_leaves_its_record_and_nothing_else(tmp_path, n
     assert finished.verdict.verdict == "unknown"
     assert finished.verdict.counts["done"] > 0, "what was recorded is there"
     assert not (folder / "outcome.json").exists()
+
+
+def test_a_run_broken_off_before_its_first_job_is_unknown(any_server, tmp_path):
+    def broken_off(line):
+        if "jobs" in line:  # told when all is prepared
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sl.Lab(any_server, say=broken_off).run(sl.Experiment(workload=sl.Sleep(count=1)), out=tmp_path / "run")
+    assert sl.Run(tmp_path / "run").verdict.verdict == "unknown"
+
+
+def test_what_is_lost_of_a_history_is_missed(any_server, tmp_path):
+    folder = run(any_server, tmp_path, sl.Sleep(count=5, rate=100.0, seconds=0.0), workers=1).folder
+    for name in ("events/worker-1.1.events", "events/producer.1.events", "entries.csv", "experiment.toml"):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[:-64])
+        with pytest.raises(DataError, match=name):
+            _ = sl.Run(folder).verdict
+        (folder / name).unlink()
+        with pytest.raises(MissingError, match=name):
+            _ = sl.Run(folder).verdict
+        (folder / name).write_bytes(whole)
+    assert sl.Run(folder).verdict.verdict == "valid"
 
 
 def test_workers_never_load_what_only_readers_need():
