@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from streamlab.errors import MissingError, StreamlabError, UsageError
+from streamlab.errors import DataError, MissingError, PermissionRefusedError, StreamlabError, UsageError
 
 if TYPE_CHECKING:
     from streamlab.lab.watch import Watcher
@@ -95,21 +97,23 @@ def run(  # noqa: PLR0917 - typer calls it by name
     from streamlab.scenarios import find
 
     named = {"workers": workers, "workload.rate": rate, "workload.count": count, "worker": worker}
-    settings = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None] + (setting or [])
-    if worker:
-        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
+    settings = [f"{key}={_toml(value)}" for key, value in named.items() if value is not None] + (setting or [])
+    sys.path.insert(0, str(Path.cwd()))  # a worker's module may be here, as for `python -m`
     experiment = Experiment.load(find(which), settings + ([] if seed is None else [f"seed={seed}"]))
     with Lab(server, say=_say) as lab, _bar(experiment.name) as progress:
         if repeat == 1:
             finished = lab.run(experiment, out=out, progress=progress)
         else:
-            again = " ".join(["streamlab run", shlex.quote(which), *(f"--set {shlex.quote(one)}" for one in settings)])
+            where = [] if server == "auto" else [f"--server {shlex.quote(_without_password(server))}"]
+            changed = [f"--set {shlex.quote(one)}" for one in settings]
+            again = " ".join(["streamlab run", shlex.quote(which), *where, *changed])
             repeats = lab.repeat(experiment, repeat, out=out, progress=progress, command=again)
     if repeat > 1:
         if as_json:
             typer.echo(json.dumps(repeats.as_dict(), indent=2))
         else:
             _answer.print(str(repeats), markup=False)
+            _answer.print(f"written to {repeats.folder}: a folder for each seed", markup=False)
         raise typer.Exit(repeats.exit_code)
     finished.save_verdict()
     finished.save_pictures()
@@ -269,10 +273,10 @@ def _finish(run: Run, as_json: bool) -> None:
         typer.echo(json.dumps(verdict.as_dict() | {"folder": str(run.folder)}, indent=2))
     else:
         colour = {"valid": "green", "invalid": "red"}.get(verdict.verdict, "yellow")
-        _answer.print(f"\n[bold {colour}]{verdict}[/]")
+        _answer.print(f"\n{verdict}", style=f"bold {colour}", markup=False)
         for reason in verdict.reasons:
             _answer.print(f"  {reason}", markup=False)
-        _answer.print(f"\nwritten to {run.folder}:")
+        _answer.print(f"\nwritten to {run.folder}:", markup=False)
         for name, what in _FILES:
             if (run.folder / name).exists():
                 _answer.print(f"  {name:<15} {what}")
@@ -320,8 +324,7 @@ def _bar(what: str) -> AbstractContextManager[Watcher]:
 def main() -> None:
     """Entry point: what the user can mend is said in one line, without a traceback."""
     click_error: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-    # SIGTERM ends us like Ctrl-C does, by way of every clean-up.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _end)
     try:
         code = app(standalone_mode=False)
         if code == 130:  # typer's word for Ctrl-C
@@ -338,12 +341,30 @@ def main() -> None:
     except BrokenPipeError:  # whoever read our output has heard enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
-    except FileNotFoundError as error:
-        code = _fail(str(error), MissingError.exit_code)
+    except OSError as error:  # a file that is not there, or must not be read or written; a full disk
+        kinds = {FileNotFoundError: MissingError, PermissionError: PermissionRefusedError}
+        where = f"{error.filename2 or error.filename}: " if error.filename else ""
+        code = _fail(f"{where}{error.strerror or error}", kinds.get(type(error), DataError).exit_code)
     sys.exit(code or 0)
+
+
+def _end(*_: object) -> None:
+    """SIGTERM ends us like Ctrl-C does, by way of every clean-up; also in the background, where there is no Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
 
 def _fail(text: str, code: int) -> int:
     if text:
-        _told.print(f"[bold red]streamlab:[/] {' '.join(text.split())}" if "[" not in text else "streamlab: " + text)
+        _told.print("[bold red]streamlab:[/]", escape(" ".join(text.split())))
     return code
+
+
+def _toml(value: float | str) -> str:
+    """A value of an option as TOML has it; not as JSON has it, which writes nan in another way."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
+
+
+def _without_password(server: str) -> str:
+    return re.sub(r"(?<=:)[^:/@]*(?=@)", "***", server)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from math import isfinite
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -28,6 +29,11 @@ class Repeats:
 
     runs: dict[int, Run]
     command: str = "streamlab run FILE"
+
+    @property
+    def folder(self) -> Path:
+        """Where the folders of the runs are."""
+        return next(iter(self.runs.values())).folder.parent
 
     @property
     def verdicts(self) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
+from tests.histories import healthy
 
 ROOT = Path(__file__).parents[1]
 
@@ -233,6 +236,16 @@ def test_an_experiment_from_a_file_judged_and_drawn_again(tmp_path):
         (["run", "good.toml", "--set", "workers=none"], 64, ["--set workers=none"]),
         (["run", "good.toml", "--set", "workers=0"], 64, ["workers = 0"]),
         (["run", "good.toml", "--set", "faults.0.at=1"], 64, ["--set faults"]),
+        (["run", "good.toml", "--set", "workers=2\nseed=3"], 64, ["--set workers"]),
+        (["run", "good.toml", "--set", "workload=3"], 64, ["missing the table [workload]"]),
+        (["run", "good.toml", "--rate", "nan"], 64, ["rate is nan"]),
+        (["run", "good.toml", "--rate", "inf"], 64, ["rate is inf"]),
+        (["run", "good.toml", "--server", "process", "--out", "out", "--worker", "nowhere:work"], 64, ["nowhere:work"]),
+        (["run", "nobody.toml"], 65, ["nobody.toml", "target", "worker-9", "worker-3"]),
+        (["run", "list.toml"], 65, ["list.toml", "kind"]),
+        (["run", "torn.toml"], 65, ["torn.toml", "TOML"]),
+        (["check", "[/red]nowhere[x]"], 66, ["[/red]nowhere[x]"]),
+        (["check", "good.toml"], 66, ["good.toml"]),
         (["check", "nowhere"], 66, ["nowhere"]),
         (["check", "."], 66, ["experiment.toml"]),
         (["plot", "nowhere"], 66, ["nowhere"]),
@@ -242,4 +255,55 @@ def test_an_experiment_from_a_file_judged_and_drawn_again(tmp_path):
 def test_bad_files_get_one_line(tmp_path, arguments, code, words):
     (tmp_path / "good.toml").write_text(EXPERIMENT)
     (tmp_path / "bad.toml").write_text("colour = 1\n" + EXPERIMENT)
+    (tmp_path / "nobody.toml").write_text(EXPERIMENT.replace("worker-1", "worker-9"))
+    (tmp_path / "list.toml").write_text(EXPERIMENT.replace('"pause"', '["pause"]'))
+    (tmp_path / "torn.toml").write_text(EXPERIMENT[:-8])
+    before = sorted(tmp_path.iterdir())
     refused(streamlab(*arguments, cwd=tmp_path), code, *words)
+    assert sorted(tmp_path.iterdir()) == before, "nothing half-written is left"
+
+
+def test_a_result_that_cannot_be_written_gets_one_line(tmp_path):
+    folder = healthy(tmp_path / "run").write()
+    for command, name in (("check", "verdict.json"), ("plot", "pel.png")):
+        (folder / name).mkdir()
+        refused(streamlab(command, folder), 65, name, "directory")
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")], "no draft stays behind"
+
+
+ACKS_FIRST = """
+def work(client, stream, group, consumer, handle):
+    while True:
+        for _, rows in client.xreadgroup(group, consumer, {stream: ">"}, count=5, block=100) or []:
+            for entry, fields in rows:
+                client.xack(stream, group, entry)
+                handle(entry, fields)
+"""
+
+
+def test_a_failing_seed_is_done_again_by_its_line(tmp_path):
+    (tmp_path / "mine.py").write_text(ACKS_FIRST)
+    (tmp_path / "mine.toml").write_text(EXPERIMENT.replace('"pause"', '"kill"').replace("seconds = 0.6", ""))
+    arguments = ["--server", "process", "--worker", "mine:work", "--seed", "4", "--set", "drain=0.5"]
+    result = streamlab("run", "mine.toml", *arguments, "--repeat", "2", cwd=tmp_path)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "a folder for each seed" in result.stdout
+    again = next(line for line in result.stdout.splitlines() if line.endswith("--seed 5")).split("streamlab ")[1]
+    result = streamlab(*shlex.split(again), cwd=tmp_path)
+    assert "(as asked)" in result.stderr
+    assert result.stdout.strip().startswith("invalid"), result.stdout + result.stderr
+
+
+def test_sigterm_ends_a_run_in_the_background(tmp_path):
+    """A shell's script starts what is in the background with SIGINT ignored."""
+    command = [sys.executable, "-c", "from streamlab.cli import main; main()", "tour", "--server", "process"]
+    process = subprocess.Popen(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command, "--out", "t"], stderr=subprocess.PIPE, cwd=tmp_path
+    )
+    with process:
+        while b"120 jobs" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        told = process.communicate(timeout=20)[1].decode()
+    assert process.returncode == 130
+    assert "what was recorded until then is in t" in told
