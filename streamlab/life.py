@@ -104,11 +104,13 @@ class Life:
             elif lives and event["incarnation"] > 1:
                 who += f" (life {event['incarnation']})"
             what = _IN_WORDS.get(kind, kind)
+            if who == "Redis" and event["note"]:
+                what += f" {event['note']}"
             what += f" (delivery {event['deliveries']})" if event["deliveries"] else ""
             if kind == "fault_hit":
                 what = f"was hit by {faults.get(json.loads(event['note'])['index'], 'a fault')}"
-            elif event["note"]:
-                what += f" {event['note']}" if who == "Redis" else f": {event['note']}"
+            elif who != "Redis" and event["note"]:
+                what += f": {event['note']}"
             lines.append((float(event["time"]), who, what))
         return sorted(lines, key=lambda line: line[0])
 
