@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Collection, Coroutine, Hashable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self, TypeVar
 
 from streamlab.errors import UsageError
@@ -117,10 +117,12 @@ class Wire:
     def _serve(self, started: Future[None]) -> None:
         # Not asyncio.run: it starts a thread to end the others, which Python refuses from 3.12 on while it shuts down.
         loop = asyncio.new_event_loop()
-        try:
-            loop.run_until_complete(self._live(started))
-        finally:
-            loop.close()
+        with ThreadPoolExecutor(thread_name_prefix="wire dials") as dialers:  # whose end is waited for
+            loop.set_default_executor(dialers)
+            try:
+                loop.run_until_complete(self._live(started))
+            finally:
+                loop.close()
 
     async def _live(self, started: Future[None]) -> None:
         self._loop = asyncio.get_running_loop()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -18,6 +17,7 @@ from streamlab.servers.appendonly import MANIFEST, ONE_FILE, growing
 from streamlab.servers.base import STOP_S, Server
 from streamlab.servers.binaries import Binary, best_binary, inspect
 from streamlab.servers.guard import Guard
+from streamlab.servers.guardian import remove_process
 from streamlab.servers.ports import free_port
 from streamlab.servers.reach import with_password
 from streamlab.servers.settings import Persistence, config_text
@@ -134,7 +134,8 @@ class ProcessServer(Server):
     def _remove(self) -> None:
         if hasattr(self, "_process"):
             self._kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        # Ctrl-C may have fallen between a start and our knowing of it: whatever else lives there goes too.
+        remove_process(str(self._folder), str(self.binary.path))
         self._guard.dismiss()
 
     def _start_on_some_port(self) -> None:

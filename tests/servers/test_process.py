@@ -9,6 +9,8 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -61,6 +63,24 @@ def test_a_snapshot_in_the_making_ends_with_the_server() -> None:
         writers = wait_until("a child writes a snapshot", lambda: psutil.Process(server.pid).children())
         server.kill()
         wait_until("it is gone", lambda: not writers[0].is_running() or writers[0].status() == psutil.STATUS_ZOMBIE)
+
+
+def test_ctrl_c_between_a_start_and_knowing_of_it_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        started.append(subprocess.Popen(*arguments, **options))
+        raise KeyboardInterrupt
+
+    server = ProcessServer()
+    folder = folder_of(server)
+    with monkeypatch.context() as patched:
+        patched.setattr("streamlab.servers.process.subprocess", SimpleNamespace(Popen=interrupted, DEVNULL=None))
+        with pytest.raises(KeyboardInterrupt):
+            server.restart("KILL")
+    server.stop()
+    assert started[0].wait(10) == -signal.SIGKILL
+    assert not folder.exists()
 
 
 # However its parent ends ---------------------------------------------------------------------------
