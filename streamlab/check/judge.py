@@ -25,16 +25,16 @@ def judge(history: History) -> Verdict:
     guarantee = str(history.experiment.get("guarantee", "at-least-once"))
     broken = [line for name in broken_by(guarantee, facts) if evidence[name] for line in _said(name, evidence, history)]
     doubtful = _doubts(facts, counts, guarantee) + doubts(guarantee, facts) + missed(history)
-    measured = _measured(facts) if guarantee == "bounded-recovery" else []
+    told = (_measured(facts) if guarantee == "bounded-recovery" else []) + _warnings(history)
     if broken:
-        return Verdict("invalid", counts, evidence, broken + doubtful + measured, guarantee, recovery)
+        return Verdict("invalid", counts, evidence, broken + doubtful + told, guarantee, recovery)
     if doubtful:
-        return Verdict("unknown", counts, evidence, doubtful + measured, guarantee, recovery)
+        return Verdict("unknown", counts, evidence, doubtful + told, guarantee, recovery)
     proofs = [f"each of {counts['jobs']} jobs is accounted for, and {guarantee} holds", *assumed(guarantee, facts)]
     for fault in history.faults.to_dict("records"):
         held = f", holding {fault['held']:.0f}" if fault["held"] > 0 else ""
         proofs.append(f"{fault['name']} at {fault['start']:.2f} s hit the work{held}")
-    return Verdict("valid", counts, evidence, proofs + measured, guarantee, recovery)
+    return Verdict("valid", counts, evidence, proofs + told, guarantee, recovery)
 
 
 def _counts(facts: Facts, evidence: dict[str, list[str]]) -> dict[str, int]:
@@ -90,3 +90,9 @@ def _measured(facts: Facts) -> list[str]:
         after = "not all were done" if it.seconds is None else f"the last was done after {it.seconds:.2f} s"
         lines.append(f"{it.fault} at {it.start:.2f} s stranded {len(it.settled)}: {after}")
     return lines
+
+
+def _warnings(history: History) -> list[str]:
+    """What the lab warned of: a producer that failed, a worker that ended by itself. No judgement, but worth a look."""
+    warnings = history.events[(history.events["kind"] == "warning").to_numpy()]
+    return [f"warning at {time:.2f} s: {note}" for time, note in zip(warnings["time"], warnings["note"], strict=True)]

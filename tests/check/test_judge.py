@@ -330,6 +330,14 @@ def test_a_loss_says_where_and_after_which_faults(tmp_path: Path) -> None:
     assert (verdict.counts["lost"], verdict.counts["lost_by_redis"]) == (5, 3)
 
 
+@pytest.mark.parametrize(("outcome", "verdict"), [({}, "valid"), ({"ended": "timed out"}, "unknown")])
+def test_what_the_lab_warned_of_is_told_and_judges_nothing(tmp_path: Path, outcome: dict, verdict: str) -> None:
+    story = healthy(tmp_path).event("warning", "lab", 0.25, note="worker-2 ended by itself").end(**outcome)
+    found = judge(story.load())
+    assert found.verdict == verdict
+    assert found.reasons[-1] == "warning at 0.25 s: worker-2 ended by itself"
+
+
 def test_the_line_says_what_matters_first(tmp_path: Path) -> None:
     story = planted(tmp_path, keys=1, guarantee="ordered-per-key").add(7, 0.5).add(8, 0.5)
     story.work(8, "worker-1", 0.6).work(7, "worker-1", 0.7, "read started failed dead")
