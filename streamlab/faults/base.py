@@ -151,8 +151,8 @@ def _check_among(names: Sequence[str], fault: Fault) -> None:
 
 
 def targets(target: str, stage: Stage) -> list[str]:
-    """The workers that a target means, once `one` and `oldest` have been settled."""
-    return stage.workers() if target == ALL else [target]
+    """The workers that a target means, once `one` and `oldest` have been settled; none where that is nobody."""
+    return stage.workers() if target == ALL else [target] if target else []
 
 
 def is_seconds(value: object) -> bool:

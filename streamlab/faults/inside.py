@@ -44,7 +44,7 @@ class Inside(Fault):
         raise NotImplementedError
 
     def _names(self, stage: Stage) -> list[str]:
-        return [name for name in targets(self.target, stage) if name]
+        return targets(self.target, stage)
 
 
 @dataclass(frozen=True)

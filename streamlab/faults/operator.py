@@ -170,7 +170,7 @@ class SetID(OperatorFault):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.to not in {"$", "0"}:
+        if self.to not in ("$", "0"):
             raise UsageError(f"fault 'set-id': to={self.to!r}, expected '$' or '0'")
 
     def ready(self, stage: Stage) -> bool:
@@ -244,7 +244,7 @@ class DeleteConsumer(OperatorFault):
 
     def start(self, stage: Stage) -> dict[str, Any]:
         """Delete it; `hit` counts the entries that Redis discarded."""
-        names = [name for name in targets(self.target, stage) if name]
+        names = targets(self.target, stage)
         with stage.client.pipeline(transaction=True) as ask:
             for name in names:
                 ask.xpending_range(stage.stream, stage.group, min="-", max="+", count=LISTED, consumername=name)
@@ -286,7 +286,7 @@ class TwinWorker(Fault):
 
     def start(self, stage: Stage) -> dict[str, Any]:
         """Start it; `hit` counts processes."""
-        self.remember([stage.twin(name) for name in targets(self.target, stage) if name])
+        self.remember([stage.twin(name) for name in targets(self.target, stage)])
         return {"hit": len(self.kept), "processes": self.kept}
 
     def ends_after(self) -> float | None:

@@ -149,7 +149,7 @@ class PauseClients(Standstill):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.mode not in {"WRITE", "ALL"}:
+        if self.mode not in ("WRITE", "ALL"):
             raise UsageError(f"fault 'pause-clients': mode={self.mode!r}, expected WRITE or ALL")
 
     def start(self, stage: Stage) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class WireFault(Fault):
         raise NotImplementedError
 
     def _names(self, stage: Stage) -> list[str]:
-        return [name for name in targets(self.target, stage) if name]
+        return targets(self.target, stage)
 
     @property
     def _key(self) -> object:

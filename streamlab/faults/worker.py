@@ -52,7 +52,7 @@ class WorkerFault(Fault):
         return f"{self._did(facts['target'] or 'nobody')} while it held {facts['held']} message(s)"
 
     def _alive(self, stage: Stage) -> list[str]:
-        return [name for name in targets(self.target, stage) if name and stage.alive(name)]
+        return [name for name in targets(self.target, stage) if stage.alive(name)]
 
     def _did(self, target: str) -> str:
         raise NotImplementedError
@@ -93,7 +93,7 @@ class Kill(WorkerFault):
     def stop(self, stage: Stage) -> dict[str, Any]:
         """Restart it."""
         for name in targets(self.target, stage):
-            if name and not stage.alive(name):
+            if not stage.alive(name):
                 stage.spawn(name)
         return {}
 
