@@ -236,6 +236,7 @@ def test_a_fault_is_data(fault: sl.faults.Fault) -> None:
         lambda: Delete(at=1, count=0),
         lambda: Delete(at=1, count=1001),
         lambda: SetID(at=1, to="5"),
+        lambda: SetID(at=1, to=["$"]),  # type: ignore[arg-type]
         lambda: TwinWorker("one", at=1, seconds=0),
     ],
 )

@@ -357,6 +357,7 @@ def test_a_fault_is_data(fault: sl.faults.Fault) -> None:
     [
         lambda: PauseClients(at=1, seconds=0),
         lambda: PauseClients(at=1, seconds=1, mode="READ"),
+        lambda: PauseClients(at=1, seconds=1, mode=["ALL"]),  # type: ignore[arg-type]
         lambda: SleepRedis(at=1, seconds=5),
         lambda: FreezeRedis(at=-1, seconds=1),
         lambda: RestartRedis(at=1, how="INT"),
