@@ -1,8 +1,10 @@
 """The proxy on the way to a server: by user, password and database, through a Unix socket, through TLS."""
 
 import shutil
+import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,10 +32,17 @@ def folder():
         yield Path(name)
 
 
+def answers(path):
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as it:
+        it.connect(str(path))
+        return True
+    return False
+
+
 def test_a_server_behind_a_unix_socket(folder):
     path = folder / "redis.sock"
     with somebody_elses(best_binary().path, folder, "--port", "0", "--unixsocket", str(path)):
-        wait_until("the socket is there", path.exists)
+        wait_until("it listens", lambda: answers(path))  # the file is there a moment earlier
         with Wire(lambda: f"unix://{path}?db=2") as wire, connect(url := wire.open("worker-1")) as client:
             mine = client.client_info()
             assert mine["addr"].startswith(str(path))

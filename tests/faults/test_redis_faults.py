@@ -294,8 +294,8 @@ def test_what_depends_on_the_version_works_on_every_version(at_hand: AtHand, tmp
             PauseClients(at=0.15, seconds=0.1),
             SleepRedis(at=0.3, seconds=0.1),
             DestroyGroup(at=0.5),
-            LimitMemory(at=0.6, seconds=0.1),
-            CutAppendOnlyFile(at=0.75, seconds=0.1),
+            LimitMemory(at=0.6, seconds=0.4),
+            CutAppendOnlyFile(at=1.1, seconds=0.4),
             workload=sl.Sleep(count=200, rate=100.0, seconds=0.01),
         )
         assert_whole(server)
