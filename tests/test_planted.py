@@ -58,6 +58,7 @@ RUNS: dict[str, tuple[list[sl.faults.Fault], dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", RUNS)
 def test_it_is_caught_in_a_real_run(any_server: Server, tmp_path: Path, name: str) -> None:
     faults, more, expected = RUNS[name]

@@ -151,6 +151,7 @@ class Page:
         return self.browser.execute_script(script, name)
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(240)
 def test_a_worker_is_killed_by_a_click_and_what_it_held_is_claimed(browser, tmp_path):
     with jupyter(tmp_path) as url:
