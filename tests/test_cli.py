@@ -281,6 +281,7 @@ def work(client, stream, group, consumer, handle):
 """
 
 
+@pytest.mark.soak
 def test_a_failing_seed_is_done_again_by_its_line(tmp_path):
     (tmp_path / "mine.py").write_text(ACKS_FIRST)
     (tmp_path / "mine.toml").write_text(EXPERIMENT.replace('"pause"', '"kill"').replace("seconds = 0.6", ""))

@@ -22,7 +22,9 @@ from tests.at_hand import OWN_KINDS, SERVERS, AtHand
 from tests.faults.redis_runs import Interrupt, run, struck, times
 
 #: One of each version.
-VERSIONS = pytest.mark.parametrize("at_hand", SERVERS[:4], ids=lambda at_hand: at_hand.id)
+VERSIONS = pytest.mark.parametrize(
+    "at_hand", [SERVERS[0], *(pytest.param(it, marks=pytest.mark.soak) for it in SERVERS[1:4])], ids=lambda it: it.id
+)
 CONTAINER = OWN_KINDS[1]
 
 #: Workers wait for Redis more than they work.
