@@ -1,19 +1,23 @@
-"""The system under study: a resilient queue on Redis Streams.
+"""A resilient queue on Redis Streams: the system that the lab studies, made for production.
 
-Producer and worker take any redis-py client and know nothing of the lab. What each module is about:
+Producer and worker take any redis-py client and know nothing of the lab. Read the modules in this order:
 
-    producer      adding messages, with the outcome known
-    worker        reading, handling, acknowledging
-    hands         working through what was read, one after another; window: in several threads
-    recovery      taking over what a crashed worker left behind
-    heartbeat     keeping what a living worker is still busy with
-    outcome       acknowledged, handed back, buried
-    deadletters   what was given up: read, redrive, discard
-    trim          removing only what every group has finished with
-    link          one connection that never repeats a command
+    message       an entry as a handler gets it; the checkpoints that an observer is told
+    producer      adds messages, and knows the outcome of each add
+    worker        the settings, and the loop: recover, read, hand over
+    reader        XREADGROUP: new messages, read ahead, bounded in bytes
+    executor      runs handlers: inline in the thread that reads, or threaded
+    settlement    acknowledges, schedules a retry, or dead-letters
+    recovery      claims what a crashed worker left in its pending entries list (PEL)
+    heartbeat     keeps messages in flight from being claimed while their worker is alive
+    dead_letters  reads, redrives and discards dead letters
+    trim          removes only entries that every group has finished with
+    connection    one socket to Redis that never repeats a command
+    scripts       the Lua, each with its legend
+    keys, group, errors
 """
 
-from streamlab.queue.deadletters import DeadLetter, DeadLetters
+from streamlab.queue.dead_letters import DeadLetter, DeadLetters
 from streamlab.queue.errors import NotSentError, OutcomeUnknownError, PermanentError, RefusedError, ReplyLostError
 from streamlab.queue.message import Message, Observer
 from streamlab.queue.producer import Producer

@@ -1,78 +1,71 @@
-"""Signs of life: a job that takes longer than `claim_after` stays its worker's own, as long as the worker lives."""
+"""Heartbeats: a job that takes longer than `claim_after` stays its worker's, as long as the worker is alive."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
-from redis import Redis
 from redis.exceptions import RedisError
 
-from streamlab.queue.link import Link
+from streamlab.queue import scripts
+from streamlab.queue.connection import Connection
+from streamlab.queue.errors import is_final
+from streamlab.queue.executor import Executor
+from streamlab.queue.keys import to_bytes
+from streamlab.queue.message import Message
 
 log = logging.getLogger(__name__)
 
-# KEYS[1] stream. ARGV[1] group, ARGV[2] consumer, ARGV[3..] entry IDs. A plain XCLAIM would take back what another
-# consumer has claimed meanwhile; this one renews only what still is the consumer's own, and returns the rest.
-_RENEW = """
-local lost = {}
-for i = 3, #ARGV do
-  local id = ARGV[i]
-  if #redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1, ARGV[2]) == 1 then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'JUSTID')
-  else
-    lost[#lost + 1] = id
-  end
-end
-return lost
-"""
+_LONG = 10  # times `claim_after`: a handler that has run for so long without a timeout is worth a warning
 
 
-def renew(link: Link, stream: str, group: str, consumer: str, ids: Collection[str]) -> set[str]:
-    """Reset the idle time of those entries that the consumer still holds, without counting a delivery.
+def renew(connection: Connection, stream: str, group: str, consumer: str, ids: Collection[bytes]) -> set[bytes]:
+    """Reset the idle time of those entries that still are the consumer's, without counting a delivery.
 
     Returns:
-        The IDs that it does not hold (any more): claimed by another, or acknowledged.
+        The IDs that are not pending for it (any more): claimed by another, or acknowledged.
     """
     if not ids:
         return set()
-    return {entry.decode() for entry in link.call("EVAL", _RENEW, 1, stream, group, consumer, *ids)}
+    return set(connection.run(scripts.RENEW, *map(to_bytes, (stream, group, consumer)), *ids))
 
 
 class Heartbeat:
-    """A thread that renews what a worker has held for a while; a worker that is quick never needs it.
+    """A thread that renews what has been in flight for a while; a worker that is quick never needs it.
 
     Args:
-        client: whose address and credentials to use; the heartbeat has a connection of its own.
-        stream: key of the stream.
-        group: the consumer group.
-        consumer: the consumer's name.
-        every: seconds between two signs of life.
-        held: gives the entry IDs that were in the worker's hands for at least `every`.
-        confirmed: told, after each success, the monotonic time at which it was sent and the IDs that are no longer the
-            consumer's: acknowledged, or another's.
+        renew: resets the idle time of entries, on a connection of this thread.
+        executor: has the messages in flight.
+        ahead: gives what was read and not submitted yet, each with the monotonic time at which it was asked for.
+        claim_after: seconds after which an idle message may be claimed; a quarter of it is between two heartbeats.
+        handler_timeout: seconds after which a handler counts as hanging, and its message is no longer renewed; None:
+            never, but a warning is logged after ten times `claim_after`.
+        failed: told the error that ends this thread.
     """
 
     def __init__(
         self,
-        client: Redis,
-        stream: str,
-        group: str,
-        consumer: str,
+        renew: Callable[[Collection[bytes]], set[bytes]],
+        executor: Executor,
+        ahead: Callable[[], Sequence[tuple[Message, float]]],
         *,
-        every: float,
-        held: Callable[[], Collection[str]],
-        confirmed: Callable[[float, set[str]], None],
+        claim_after: float,
+        handler_timeout: float | None,
+        failed: Callable[[BaseException], None],
     ) -> None:
-        self._link = Link(client)
-        self._names = (stream, group, consumer)
-        self._every = every
-        self._held = held
-        self._confirmed = confirmed
+        self._renew = renew
+        self._executor = executor
+        self._ahead = ahead
+        self._age = claim_after / 4
+        self._every = min(claim_after, handler_timeout or claim_after) / 4
+        self._timeout = handler_timeout
+        self._long = _LONG * claim_after
+        self._warned: set[bytes] = set()  # messages for which the log has the warning
+        self._failed = failed
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"heartbeat of {consumer}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         """Begin."""
@@ -82,17 +75,45 @@ class Heartbeat:
         """End, and wait for the end."""
         self._stop.set()
         self._thread.join()
-        self._link.close()
 
     def _run(self) -> None:
-        while not self._stop.wait(self._every):
-            ids = self._held()
-            if not ids:
-                continue
-            before = time.monotonic()
-            try:
-                lost = renew(self._link, *self._names, ids)
-            except RedisError as error:
-                log.warning("no sign of life for %d message(s): %s", len(ids), error)
-            else:
-                self._confirmed(before, lost)
+        try:
+            while not self._stop.wait(self._every):
+                self._beat()
+        except BaseException as error:
+            self._failed(error)
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        running = self._executor.running()
+        self._warned &= {message.key for message, _ in running}
+        for message, since in running:
+            if self._timeout is not None and now - since > self._timeout:
+                log.error(
+                    "the handler of message %s has run for %.3g s (handler_timeout=%g): no more heartbeats for it, "
+                    "others may claim it",
+                    message.id, now - since, self._timeout,
+                )  # fmt: skip
+                self._executor.abandon(message)
+            elif self._timeout is None and now - since > self._long and message.key not in self._warned:
+                self._warned.add(message.key)
+                log.warning(
+                    "the handler of message %s has run for %.3g s, heartbeats keep others from claiming it; "
+                    "handler_timeout would end that",
+                    message.id, now - since,
+                )  # fmt: skip
+        flights = self._executor.in_flight()
+        if flights:  # else nothing makes progress, and others may claim what was read ahead, too
+            flights = [*flights, *self._ahead()]
+        ids = [message.key for message, known in flights if known < now - self._age]
+        if not ids:
+            return
+        before = time.monotonic()
+        try:
+            lost = self._renew(ids)
+        except RedisError as error:
+            if is_final(error):
+                raise
+            log.warning("no heartbeat for %d message(s) (%s): trying again in %.3g s", len(ids), error, self._every)
+        else:
+            self._executor.confirm(before, lost)

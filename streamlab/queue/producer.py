@@ -7,29 +7,53 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any
 
 from redis import Redis
-from redis.exceptions import BusyLoadingError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
-from streamlab.queue.errors import NotSentError, OutcomeUnknownError, RefusedError, ReplyLostError
-from streamlab.queue.link import Link, Value
-from streamlab.queue.trim import trim_finished
+from streamlab.queue.connection import Command, Connection, Part, PerProcess, checked_client
+from streamlab.queue.errors import (
+    NotSentError,
+    OutcomeUnknownError,
+    RefusedError,
+    ReplyLostError,
+    is_elsewhere,
+    is_refused_by_acl,
+)
+from streamlab.queue.group import trim_finished
+from streamlab.queue.keys import checked_name, to_bytes
+from streamlab.queue.settlement import transaction
 
 _CHUNK = 500  # messages in one round trip
+_CHUNK_BYTES = 1 << 20  # bytes in one round trip; a server limits what it buffers of a command
 # A server remembers the last 100 IDMP IDs of a producer (stream-idmp-maxsize). So that a whole chunk can be sent again,
 # each hundred of it comes from a producer of its own.
 _IDMP_WINDOW = 100
 _PAUSE = 0.05  # seconds between two attempts
+_REFUSALS = 3  # connections that break while the same message is being sent: then it is the message
 
-T = TypeVar("T")
+_Task = tuple[str, list[Part]]  # task ID, and the names and values of the message
+
+
+class _Identity:
+    """What a producer has in one process; see `PerProcess`."""
+
+    def __init__(self, client: Redis) -> None:
+        self.connection = Connection(client)
+        self.name = secrets.token_hex(8)
+        self.numbers = itertools.count()
+        self.lock = threading.Lock()
+
+    def next_id(self) -> str:
+        return f"{self.name}-{next(self.numbers)}"
 
 
 class Producer:
     """Adds messages to a stream, each with a `task_id`.
 
     Args:
-        client: any redis-py client; the producer makes a connection of its own with its address and credentials.
+        client: a `redis.Redis`; the producer makes a connection of its own with its address and credentials.
         stream: key of the stream.
         keep: trim the stream as it grows, to about this many entries; entries that some group has not finished with
             are kept whatever their number (see `trim_finished`). None: never trim.
@@ -39,6 +63,10 @@ class Producer:
     A lost reply is where producers go wrong: the message may be in the stream, or not. Where the server has
     XADD IDMP (Redis 8.6), the producer sends it again and the server drops the second. Where it has not, nothing
     is repeated: `OutcomeUnknownError` names the tasks in question, and the caller decides.
+
+    It may be used from several threads, and from processes forked after it was made.
+
+    Raises TypeError for a client or a name of another kind, ValueError for a setting out of its range.
 
     >>> producer = Producer(client, "images")                                     # doctest: +SKIP
     >>> producer.add({"image_path": "photos/cat.jpg"})                            # doctest: +SKIP
@@ -50,40 +78,48 @@ class Producer:
             raise ValueError(f"keep={keep}: a number of entries, 0 or more, or None")
         if not 0 <= patience < 100:
             raise ValueError(f"patience={patience}: seconds, 0 or more and less than 100")
-        self.stream = stream
-        self._link = Link(client)
+        self.stream = checked_name("stream", stream)
+        checked_client(client)
+        self._mine = PerProcess(lambda: _Identity(client))
+        self._key = to_bytes(stream)
         self._keep = keep
         self._patience = patience
-        self._name = secrets.token_hex(8)
-        self._numbers = itertools.count()
         self._since_trim = 0
-        self._idmp: bool | None = None
-        self._lock = threading.Lock()
+        self._idmp = True  # until the server answers that it does not know it
 
-    def add(self, fields: Mapping[str, Value], *, task_id: str | None = None) -> str:
+    def add(self, fields: Mapping[str, Part], *, task_id: str | None = None) -> str:
         """Add one message and return its entry ID.
+
+        Args:
+            fields: names and values of the message: text, bytes and numbers.
+            task_id: stored as the field of that name; by default one that is unique. It is a label, on every server:
+                two messages with one `task_id` are two messages.
 
         Raises:
             OutcomeUnknownError: the reply was lost and the server cannot tell a repetition from a new message.
             NotSentError: Redis stayed away for `patience` seconds; nothing was added.
             RefusedError: Redis answered with an error (out of memory, not a stream, ...); nothing was added.
-            TypeError: a value that is not text, bytes or a number.
+            NoPermissionError: the user lacks a permission, which the text names; nothing was added.
+            TypeError: a name or value that is no text, bytes or number.
         """
-        with self._lock:
-            return self._add([(task_id or self._task_id(), fields)])[0]
+        mine = self._mine()
+        with mine.lock:
+            return self._add(mine, [_task(task_id or mine.next_id(), fields)])[0]
 
-    def add_many(self, rows: Iterable[Mapping[str, Value]]) -> list[str]:
+    def add_many(self, rows: Iterable[Mapping[str, Part]]) -> list[str]:
         """Add messages in few round trips and return their entry IDs, in order.
 
         Raises:
-            OutcomeUnknownError, NotSentError, RefusedError, TypeError: as `add`. The first three say in `added` what is
-                in the stream, and the first in `unknown` what may be; all messages behind those are not.
+            OutcomeUnknownError, NotSentError, RefusedError, NoPermissionError, TypeError: as `add`. The first three
+                say in `added` what is in the stream, and the first in `unknown` what may be; all messages behind
+                those are not.
         """
-        with self._lock:
+        mine = self._mine()
+        with mine.lock:
             added: list[str] = []
-            for chunk in _chunks(((self._task_id(), row) for row in rows), _CHUNK):
+            for chunk in _chunks(_task(mine.next_id(), row) for row in rows):
                 try:
-                    added += self._add(chunk)
+                    added += self._add(mine, chunk)
                 except (OutcomeUnknownError, NotSentError, RefusedError) as error:
                     error.added[:0] = added
                     raise
@@ -91,82 +127,113 @@ class Producer:
 
     def close(self) -> None:
         """Drop the connection."""
-        self._link.close()
+        self._mine().connection.close()
 
-    def _task_id(self) -> str:
-        return f"{self._name}-{next(self._numbers)}"
-
-    def _add(self, tasks: Sequence[tuple[str, Mapping[str, Value]]]) -> list[str]:
+    def _add(self, mine: _Identity, tasks: Sequence[_Task]) -> list[str]:
         """Add all of these or none."""
-        idmp = self._has_idmp()
-        commands = [
-            self._xadd(task_id, fields, f"{self._name}-{place // _IDMP_WINDOW}" if idmp else "")
-            for place, (task_id, fields) in enumerate(tasks)
-        ]
-        if len(tasks) > 1:  # so that Redis cannot run out of memory half-way
-            commands = [("MULTI",), *commands, ("EXEC",)]
+        idmp_ids = [mine.next_id() for _ in tasks] if self._idmp else []
         deadline = time.monotonic() + self._patience
+        broken = 0
+        unsure = ""
         while True:
             try:
-                replies = self._exchange(commands)
+                entries = self._attempt(mine, tasks, idmp_ids if self._idmp else [])
                 break
-            except NotSentError:
+            except NotSentError as error:
+                broken += str(error).startswith("Error 104") or "riting" in str(error)
+                if broken >= _REFUSALS:
+                    size = sum(_size(task) for task in tasks)
+                    raise RefusedError(
+                        f"Redis closed {broken} connections while {len(tasks)} message(s) of {size} bytes were being "
+                        "sent: over a limit of the server (proto-max-bulk-len, client-query-buffer-limit)"
+                    ) from error
                 if time.monotonic() > deadline:
+                    if unsure:
+                        raise _unknown(tasks, unsure) from error
                     raise
             except ReplyLostError as error:
-                if not idmp or time.monotonic() > deadline:
-                    text = f"no reply to XADD ({error}): {len(tasks)} message(s) may be in the stream, or not"
-                    raise OutcomeUnknownError(text, unknown=[task for task, _ in tasks]) from error
+                if not self._idmp or time.monotonic() > deadline:
+                    raise _unknown(tasks, str(error)) from error
+                unsure = str(error)
+            except ResponseError as error:
+                if is_elsewhere(error):
+                    if time.monotonic() > deadline:
+                        raise _unknown(tasks, unsure) if unsure else NotSentError(str(error)) from error
+                elif is_refused_by_acl(error):
+                    raise
+                elif self._idmp and "Invalid stream ID" in str(error):
+                    self._idmp = False  # an older server takes the word for an entry ID
+                    if unsure:  # and an attempt before, on a newer one, may have added them
+                        raise _unknown(tasks, unsure) from error
+                    continue
+                else:
+                    raise RefusedError(str(error)) from error
             time.sleep(_PAUSE)
-        self._trim(len(tasks))
-        return [entry.decode() for entry in replies]
+        self._trim(mine.connection, len(tasks))
+        return [entry.decode() for entry in entries]
 
-    def _exchange(self, commands: Sequence[tuple[Value, ...]]) -> list[bytes]:
-        self._link.send(*commands)
-        replies = [self._link.receive() for _ in commands]
-        if len(commands) > 1 and isinstance(replies[-1], list):
-            replies = replies[-1]  # EXEC's; those before it only say that the commands were queued
-        for reply in replies:
-            if isinstance(reply, BusyLoadingError):
-                raise NotSentError("Redis is loading its data")
-            if isinstance(reply, RedisError):
-                raise RefusedError(str(reply)) from reply
-        return replies
+    def _attempt(self, mine: _Identity, tasks: Sequence[_Task], idmp_ids: Sequence[str]) -> list[Any]:
+        commands: list[Command] = []
+        for place, (_, body) in enumerate(tasks):
+            once = ("IDMP", f"{mine.name}-{place // _IDMP_WINDOW}", idmp_ids[place]) if idmp_ids else ()
+            commands.append(("XADD", self._key, *once, "*", *body))
+        if len(commands) == 1:
+            return [mine.connection.call(*commands[0])]
+        return transaction(mine.connection, *commands)  # so that Redis cannot run out of memory half-way
 
-    def _xadd(self, task_id: str, fields: Mapping[str, Value], idmp_producer: str) -> tuple[Value, ...]:
-        body: list[Value] = [] if "task_id" in fields else ["task_id", task_id]
-        for name, value in fields.items():
-            if isinstance(value, bool) or not isinstance(value, (str, bytes, int, float)):
-                raise TypeError(f"field {name!r} is {value!r}: a message holds text, bytes and numbers only")
-            body.append(name)
-            # Surrogates are how Message.fields gives back bytes that are not UTF-8: they become those bytes again.
-            body.append(value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value)
-        once = ("IDMP", idmp_producer, task_id) if idmp_producer else ()
-        return ("XADD", self.stream, *once, "*", *body)
-
-    def _has_idmp(self) -> bool:
-        """Asked of the server once, with a command that adds nothing: NOMKSTREAM on a key that does not exist."""
-        if self._idmp is None:
-            nowhere = f"{self.stream}:{secrets.token_hex(4)}"
-            try:
-                self._link.call("XADD", nowhere, "NOMKSTREAM", "IDMP", "p", "i", "*", "f", "v")
-                self._idmp = True
-            except BusyLoadingError:
-                raise NotSentError("Redis is loading its data") from None
-            except ResponseError:
-                self._idmp = False
-        return self._idmp
-
-    def _trim(self, added: int) -> None:
+    def _trim(self, connection: Connection, added: int) -> None:
         if self._keep is None:
             return
         self._since_trim += added
         if self._since_trim >= max(100, self._keep // 10):  # the cost of looking, spread over many messages
             self._since_trim = 0
-            trim_finished(self._link, self.stream, self._keep)
+            trim_finished(connection, self.stream, self._keep)
 
 
-def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while chunk := list(itertools.islice(iterator, size)):
+def _unknown(tasks: Sequence[_Task], reason: str) -> OutcomeUnknownError:
+    text = f"no reply to XADD ({reason}): {len(tasks)} message(s) may be in the stream, or not"
+    return OutcomeUnknownError(text, unknown=[task for task, _ in tasks])
+
+
+def _task(task_id: str, fields: Mapping[str, Part]) -> _Task:
+    """Convert a message exactly, or raise TypeError."""
+    if not isinstance(fields, Mapping):
+        raise TypeError(f"{fields!r} is no message: it must be a mapping of names to values")
+    body: list[Part] = [] if "task_id" in fields else ["task_id", _part(task_id, "task_id", "task_id")]
+    for name, value in fields.items():
+        body.append(_part(name, "name", name))
+        body.append(_part(value, "value", name))
+    return task_id, body
+
+
+def _part(value: object, what: str, name: object) -> Part:
+    """Convert one name or value: by what it is, not by how its class prints it (numpy's numbers, enumerations)."""
+    if isinstance(value, str):
+        # Surrogates are how Message.fields gives back bytes that are not UTF-8: they become those bytes again.
+        return to_bytes(value)
+    if isinstance(value, bytes):
+        return bytes(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int.__repr__(value)
+    if isinstance(value, float):
+        return float.__repr__(value)
+    raise TypeError(f"{what} of field {name!r} is {value!r}: a message holds text, bytes and numbers only")
+
+
+def _size(task: _Task) -> int:
+    return sum(map(len, task[1]))  # type: ignore[arg-type]
+
+
+def _chunks(tasks: Iterable[_Task]) -> Iterator[list[_Task]]:
+    """Pack tasks by number and bytes; one that is larger than a chunk goes alone."""
+    chunk: list[_Task] = []
+    weight = 0
+    for task in tasks:
+        size = _size(task)
+        if chunk and (len(chunk) == _CHUNK or weight + size > _CHUNK_BYTES):
+            yield chunk
+            chunk, weight = [], 0
+        chunk.append(task)
+        weight += size
+    if chunk:
         yield chunk

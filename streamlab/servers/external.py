@@ -55,11 +55,12 @@ class ExternalServer(Server):
         try:
             with asking(self._url) as client:
                 batch: list[str] = []
-                for key in client.scan_iter(match=f"{self.prefix}*", count=_BATCH):
-                    batch.append(key)
-                    if len(batch) == _BATCH:
-                        client.unlink(*batch)
-                        batch.clear()
+                for first in ("", "{"):  # the queue derives keys from a stream's name by making it a hash tag
+                    for key in client.scan_iter(match=f"{first}{self.prefix}*", count=_BATCH):
+                        batch.append(key)
+                        if len(batch) == _BATCH:
+                            client.unlink(*batch)
+                            batch.clear()
                 if batch:
                     client.unlink(*batch)
         except StreamlabError as error:

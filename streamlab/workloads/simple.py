@@ -11,6 +11,7 @@ from typing import ClassVar
 from uuid import uuid4
 
 from streamlab.errors import UsageError
+from streamlab.queue.executor import checked_handler, finish
 from streamlab.workloads.base import Handler, Message, Workload, require_number
 
 _EFFECTS = "effects"
@@ -112,6 +113,8 @@ class Call(Workload):
 
     Attributes:
         function: called with each message, in a worker's process. Its result is not looked at.
+
+    Raises TypeError for an `async def` or generator function: to call one does nothing.
     """
 
     name: ClassVar[str] = "call"
@@ -123,6 +126,7 @@ class Call(Workload):
         super().__post_init__()
         if not callable(self.function):
             raise UsageError(f"function is {self.function!r}, but must be a function that takes one message")
+        checked_handler(self.function)
 
     def fields(self, job: int) -> dict[str, str]:
         """Return the number of the job, for the function to work with."""
@@ -131,7 +135,8 @@ class Call(Workload):
     def handler(self, folder: Path) -> Handler:
         """Return a handler that calls the function."""
 
+
         def call(message: Message) -> None:
-            self.function(message)
+            finish(self.function(message))
 
         return call

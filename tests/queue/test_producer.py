@@ -175,6 +175,6 @@ def test_what_goes_in_comes_out(client_of_any, any_stream, fields):
 
 def _raw(client, stream, key):
     letters = DeadLetters(client, stream, "nobody")
-    (row,) = letters._link.call("XRANGE", stream, key, key)
+    (row,) = letters._connection().call("XRANGE", stream, key, key)
     letters.close()
     return row[1]

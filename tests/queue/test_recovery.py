@@ -4,7 +4,7 @@ import threading
 import time
 
 from streamlab.queue import Producer, Worker
-from streamlab.queue.link import Link
+from streamlab.queue.connection import Connection
 from streamlab.queue.recovery import Recovery
 from tests.queue.helpers import GROUP, Notes, add, pending, running, strand
 from tests.waiting import wait_until
@@ -13,15 +13,15 @@ from tests.waiting import wait_until
 def test_a_redis_that_stood_still_is_asked_again_soon(client_of_any, any_stream):
     """The answer took long, and not the search: to rest twenty times as long would leave the dead unclaimed."""
     client_of_any.xgroup_create(any_stream, "g", id="0", mkstream=True)
-    link = Link(client_of_any)
-    recovery = Recovery(link, any_stream, "g", "c", claim_after=1.0)
-    recovery.step(10, ())  # connects
+    connection = Connection(client_of_any)
+    recovery = Recovery(connection, any_stream, "g", "c", claim_after=1.0)
+    recovery.step(10)  # connects
     client_of_any.client_pause(400, all=True)
     before = time.monotonic()
-    recovery.step(10, ())
+    recovery.step(10)
     assert time.monotonic() - before > 0.2, "it waited for the answer"
-    assert recovery.wait < 0.5
-    link.close()
+    assert recovery.wait(claims=False) < 0.5
+    connection.close()
 
 
 def test_stale_entries_are_claimed_under_steady_load(client, stream, group):

@@ -1,29 +1,21 @@
-"""The dead letters of a group: read, sent back to work, or thrown away."""
+"""The dead letters of a group: read, redriven to the stream, or discarded."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from redis import Redis
 
-from streamlab.queue.keys import dead_stream
-from streamlab.queue.link import Link
+from streamlab.queue import scripts
+from streamlab.queue.connection import Connection, PerProcess, checked_client
+from streamlab.queue.keys import checked_name, dead_stream, old_dead_stream, to_bytes
 from streamlab.queue.message import Message
-from streamlab.queue.outcome import HEAD
+from streamlab.queue.settlement import HEAD, transaction
 
-# KEYS[1] dead letters, KEYS[2] stream. ARGV[1] the dead letter's ID, ARGV[2] how many items its head has.
-# Returns the new entry's ID, or false if the letter is no longer there.
-_REDRIVE = """
-local letter = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
-if not letter then return false end
-local body = {'XADD', KEYS[2], '*'}
-for i = tonumber(ARGV[2]) + 1, #letter[2] do body[#body + 1] = letter[2][i] end
-local id = redis.call(unpack(body))
-redis.call('XDEL', KEYS[1], ARGV[1])
-return id
-"""
+_HEAD = 2 * len(HEAD)  # items of a letter before the message's own
 
 
 @dataclass(frozen=True)
@@ -35,7 +27,7 @@ class DeadLetter:
         message: the message as it was; `message.id` is its ID in the stream that it came from.
         reason: why it was given up: "permanent" (the handler said so) or "deliveries" (the limit was reached).
         error: the last error, "Type: text"; empty if its worker died instead.
-        consumer: who buried it.
+        consumer: who dead-lettered it.
         buried_at: when, in seconds since 1970.
         failures: one record an attempt that raised: delivery, consumer, at (seconds since 1970), error. A delivery
             that is missing here killed its worker, or lost it.
@@ -51,7 +43,7 @@ class DeadLetter:
 
 
 class DeadLetters:
-    """The dead letters of a group.
+    """The dead letters of a group, also those that version 0.1 left under another key.
 
     >>> letters = DeadLetters(client, "images", "resizers")                       # doctest: +SKIP
     >>> for letter in letters.read():                                             # doctest: +SKIP
@@ -60,43 +52,66 @@ class DeadLetters:
     """
 
     def __init__(self, client: Redis, stream: str, group: str) -> None:
-        self.key = dead_stream(stream, group)
-        self._stream = stream
-        self._link = Link(client)
+        self.key = dead_stream(checked_name("stream", stream), checked_name("group", group))
+        self._keys = [to_bytes(self.key), to_bytes(old_dead_stream(stream, group))]
+        self._stream = to_bytes(stream)
+        checked_client(client)
+        self._connection = PerProcess(lambda: Connection(client))
 
     def __len__(self) -> int:
-        return int(self._link.call("XLEN", self.key))
+        connection = self._connection()
+        return sum(int(connection.call("XLEN", key)) for key in self._keys)
 
     def read(self, *, after: str = "0-0", count: int = 100) -> list[DeadLetter]:
         """The next `count` letters after the letter with ID `after`, oldest first."""
-        rows = self._link.call("XRANGE", self.key, f"({after}", "+", "COUNT", count)
-        return [_letter(row) for row in rows]
+        connection = self._connection()
+        rows = [row for key in self._keys for row in connection.call("XRANGE", key, f"({after}", "+", "COUNT", count)]
+        rows.sort(key=lambda row: tuple(map(int, row[0].split(b"-"))))
+        return [_letter(row) for row in rows[:count]]
 
     def redrive(self, *ids: str) -> list[str]:
         """Send letters back to their stream as new messages; their new entry IDs (a letter that is gone has none).
 
         Every group of the stream gets them, not only this one. Their deliveries are counted anew.
         """
-        head = 2 * len(HEAD)
-        new = [self._link.call("EVAL", _REDRIVE, 2, self.key, self._stream, entry, head) for entry in ids]
-        return [entry.decode() for entry in new if entry]
+        new = []
+        for letter in ids:
+            for key in self._keys:
+                entry = self._redrive(key, letter)
+                if entry:
+                    new.append(entry.decode())
+                    break
+        return new
 
     def discard(self, *ids: str) -> int:
         """Throw letters away; how many there were."""
-        return int(self._link.call("XDEL", self.key, *ids)) if ids else 0
+        connection = self._connection()
+        return sum(int(connection.call("XDEL", key, *ids)) for key in self._keys) if ids else 0
 
     def close(self) -> None:
         """Drop the connection."""
-        self._link.close()
+        self._connection().close()
+
+    def _redrive(self, key: bytes, letter: str) -> bytes | None:
+        connection = self._connection()
+        rows: Sequence[Any] = connection.call("XRANGE", key, letter, letter)
+        if not rows:
+            return None
+        message = rows[0][1][_HEAD:]
+        entry, moved = transaction(
+            connection,
+            ("XADD", self._stream, "*", *message),
+            ("EVAL", scripts.REDRIVE.text, scripts.REDRIVE.keys, key, self._stream, letter, _HEAD, len(message)),
+        )
+        return entry if moved else None
 
 
 def _letter(row: list[Any]) -> DeadLetter:
     entry_id, items = row
-    size = 2 * len(HEAD)
-    head = Message(b"", items[:size]).fields
+    head = Message(b"", items[:_HEAD]).fields
     return DeadLetter(
         id=entry_id.decode(),
-        message=Message(head["id"].encode(), items[size:], int(head["deliveries"])),
+        message=Message(head["id"].encode(), items[_HEAD:], int(head["deliveries"])),
         reason=head["reason"],
         error=head["error"],
         consumer=head["consumer"],

@@ -1,0 +1,180 @@
+"""The Lua: what must be one step, because it begins with a question whose answer must hold until it is done.
+
+Each script begins with its name and the commands that it calls, which an error about permissions quotes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Script(NamedTuple):
+    """A script and the number of its keys."""
+
+    keys: int
+    text: str
+
+    @staticmethod
+    def name_of(text: str) -> str:
+        """Return the first line of a script, without the comment sign."""
+        return text.split("\n", 1)[0].removeprefix("-- ")
+
+
+# KEYS: stream. ARGV: group, consumer, ID after which to look ("-" at first), how many to take, then the IDs to leave
+# alone: those in flight, and those that wait for a retry.
+# Delivers the consumer's own pending entries again. Returns {ID to go on from, or false at the end; {ID, fields,
+# deliveries} of each; IDs that were deleted from the stream, which no longer are pending now}.
+TAKE_OWN = Script(1, """-- take own (XPENDING, XCLAIM, XACK)
+local skip, rows, deleted = {}, {}, {}
+for i = 5, #ARGV do skip[ARGV[i]] = true end
+local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], '+', ARGV[4], ARGV[2])
+for _, row in ipairs(pending) do
+  if not skip[row[1]] then
+    local claimed = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, row[1])[1]
+    if claimed then
+      rows[#rows + 1] = {row[1], claimed[2], row[4] + 1}
+    else
+      redis.call('XACK', KEYS[1], ARGV[1], row[1])
+      deleted[#deleted + 1] = row[1]
+    end
+  end
+end
+return {#pending > 0 and pending[#pending][1], rows, deleted}
+""")  # fmt: skip
+
+# KEYS: stream. ARGV: group, consumer, idle milliseconds, cursor, COUNT.
+# One step of a sweep. Returns {next cursor; {ID, fields, deliveries} of each claimed entry; deleted IDs}. Redis 6.2
+# answers nil for an entry that was deleted, and tells no IDs.
+CLAIM = Script(1, """-- claim (XAUTOCLAIM, XPENDING)
+local reply = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], 'COUNT', ARGV[5])
+local rows = {}
+for _, row in ipairs(reply[2]) do
+  if row then
+    local pending = redis.call('XPENDING', KEYS[1], ARGV[1], row[1], row[1], 1, ARGV[2])
+    rows[#rows + 1] = {row[1], row[2], pending[1][4]}
+  end
+end
+return {reply[1], rows, reply[3] or {}}
+""")  # fmt: skip
+
+# KEYS: stream. ARGV: group, consumer, then entry IDs. A plain XCLAIM would take back what another consumer has claimed
+# meanwhile; this one resets the idle time only of what still is the consumer's own, and returns the other IDs.
+RENEW = Script(1, """-- renew (XPENDING, XCLAIM)
+local lost = {}
+for i = 3, #ARGV do
+  local id = ARGV[i]
+  if #redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1, ARGV[2]) == 1 then
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'JUSTID')
+  else
+    lost[#lost + 1] = id
+  end
+end
+return lost
+""")  # fmt: skip
+
+# What a settlement finds when it asks whose a message is.
+OURS, ANOTHERS, NOT_PENDING, DELETED = 1, 0, -1, -2
+
+# KEYS: stream, failures. ARGV: group, consumer, entry ID, idle milliseconds to set, what went wrong (JSON), seconds to
+# remember that. Leaves a failed message pending for a retry. Returns one of the four above.
+RETRY = Script(2, """-- retry (XPENDING, XCLAIM, HGET, HSET, HDEL, EXPIRE)
+local row = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)[1]
+if not row then redis.call('HDEL', KEYS[2], ARGV[3]) return -1 end
+if row[2] ~= ARGV[2] then return 0 end
+if #redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'IDLE', ARGV[4], 'JUSTID') == 0 then
+  redis.call('HDEL', KEYS[2], ARGV[3])
+  return -2
+end
+local before = redis.call('HGET', KEYS[2], ARGV[3])
+redis.call('HSET', KEYS[2], ARGV[3], (before and before .. '\\n' or '') .. ARGV[5])
+redis.call('EXPIRE', KEYS[2], ARGV[6])
+return 1
+""")  # fmt: skip
+
+# KEYS: stream, dead letters, failures. ARGV: group, consumer, entry ID, place of the entry ID in a letter.
+# Runs in one transaction behind the XADD of a dead letter (a script cannot add one itself: Lua passes on some 8,000
+# values, Redis holds a message of a million). If the message is ours, the letter takes its place; else the letter goes.
+# An XADD that failed leaves another last letter: the script fails, too, before it removes anything.
+BURY = Script(3, """-- dead-letter (XREVRANGE, XPENDING, XACK, HDEL, XDEL)
+local letter = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
+if not letter or letter[2][tonumber(ARGV[4])] ~= ARGV[3] then return {err = 'ERR the dead letter was not added'} end
+local row = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)[1]
+if row and row[2] == ARGV[2] then
+  redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
+  redis.call('HDEL', KEYS[3], ARGV[3])
+  return 1
+end
+redis.call('XDEL', KEYS[2], letter[1])
+return row and 0 or -1
+""")  # fmt: skip
+
+# KEYS: dead letters, stream. ARGV: the letter's ID, the number of items of its head, and of the message behind it.
+# Runs in one transaction behind the XADD of the message, for the same reason, and checks what was added in the same way.
+# Returns 1, or 0 if somebody has redriven or discarded the letter before; then the copy goes.
+REDRIVE = Script(2, """-- redrive (XREVRANGE, XRANGE, XDEL)
+local added = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
+local letter = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+local head = tonumber(ARGV[2])
+if not added or #added[2] ~= tonumber(ARGV[3]) then return {err = 'ERR the message was not added'} end
+if not letter then
+  redis.call('XDEL', KEYS[2], added[1])
+  return 0
+end
+for i, item in ipairs(added[2]) do
+  if item ~= letter[2][head + i] then return {err = 'ERR the message was not added'} end
+end
+redis.call('XDEL', KEYS[1], ARGV[1])
+return 1
+""")  # fmt: skip
+
+# KEYS: stream. ARGV: group, consumer. XGROUP DELCONSUMER discards a consumer's pending entries, so that asking and
+# deleting must be one step. Returns 1 if the consumer is gone, 0 if it still has pending entries.
+LEAVE = Script(1, """-- leave (XPENDING, XGROUP DELCONSUMER)
+if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then return 0 end
+redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
+return 1
+""")  # fmt: skip
+
+# KEYS: stream. ARGV: group, idle milliseconds. Deletes consumers that have nothing pending and were idle for so long.
+# Returns their names. XINFO CONSUMERS answers a flat list of names and values.
+FORGET = Script(1, """-- forget idle consumers (XINFO CONSUMERS, XGROUP DELCONSUMER)
+local gone = {}
+for _, row in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  local it = {}
+  for i = 1, #row, 2 do it[row[i]] = row[i + 1] end
+  if it.pending == 0 and it.idle >= tonumber(ARGV[2]) then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], it.name)
+    gone[#gone + 1] = it.name
+  end
+end
+return gone
+""")  # fmt: skip
+
+# KEYS: stream. ARGV: entries to keep at least. The bound is the oldest entry that some group still needs: its oldest
+# pending one, else the one after its last delivered. Returns how many entries were removed.
+# Without a group nobody has finished with anything.
+TRIM = Script(1, """-- trim (XLEN, XINFO GROUPS, XPENDING, XRANGE, XTRIM)
+local function padded(digits) return string.rep('0', 20 - #digits) .. digits end
+local function before(a, b)
+  local ams, aseq = string.match(a, '^(%d+)-(%d+)$')
+  local bms, bseq = string.match(b, '^(%d+)-(%d+)$')
+  return padded(ams) .. padded(aseq) < padded(bms) .. padded(bseq)
+end
+
+local extra = redis.call('XLEN', KEYS[1]) - tonumber(ARGV[1])
+if extra <= 0 then return 0 end
+local groups = redis.call('XINFO', 'GROUPS', KEYS[1])
+if #groups == 0 then return 0 end
+local bound = nil
+for _, row in ipairs(groups) do
+  local it = {}
+  for i = 1, #row, 2 do it[row[i]] = row[i + 1] end
+  local needed = it['last-delivered-id']
+  if it.pending > 0 then needed = redis.call('XPENDING', KEYS[1], it.name)[2] end
+  if bound == nil or before(needed, bound) then bound = needed end
+end
+if bound == '0-0' then return 0 end -- some group has not read anything
+local finished = redis.call('XRANGE', KEYS[1], '-', '(' .. bound, 'COUNT', math.min(extra + 1, 1001))
+if #finished == 0 then return 0 end
+return redis.call('XTRIM', KEYS[1], 'MINID', '=', finished[#finished][1])
+""")  # fmt: skip
