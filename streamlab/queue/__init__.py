@@ -4,17 +4,18 @@ Producer and worker take any redis-py client and know nothing of the lab. Read t
 
     message       an entry as a handler gets it; the checkpoints that an observer is told
     producer      adds messages, and knows the outcome of each add
-    worker        the settings, and the loop: recover, read, hand over
-    reader        XREADGROUP: new messages, read ahead, bounded in bytes
+    worker        the settings, and how a worker is started and stopped
+    loop          one run of it: recover, read, hand over
+    reader        XREADGROUP: new messages, asked ahead of time, bounded in bytes
     executor      runs handlers: inline in the thread that reads, or threaded
     settlement    acknowledges, schedules a retry, or dead-letters
     recovery      claims what a crashed worker left in its pending entries list (PEL)
     heartbeat     keeps messages in flight from being claimed while their worker is alive
     dead_letters  reads, redrives and discards dead letters
-    trim          removes only entries that every group has finished with
+    group         makes a group, tidies it up, trims its stream
     connection    one socket to Redis that never repeats a command
     scripts       the Lua, each with its legend
-    keys, group, errors
+    keys, settings, errors
 """
 
 from streamlab.queue.dead_letters import DeadLetter, DeadLetters

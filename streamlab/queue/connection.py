@@ -38,18 +38,14 @@ T = TypeVar("T")
 
 
 class Reply:
-    """One command on its way, and what came back.
+    """What was posted together, and what came back: one reply, or a list of several with errors in their places."""
 
-    Attributes:
-        command: what was posted.
-        value: the reply, or the error that stands for it; `Connection.get` raises the latter.
-    """
+    __slots__ = ("commands", "done", "sent", "then", "value")
 
-    __slots__ = ("command", "done", "then", "value")
-
-    def __init__(self, command: Command, then: Callable[[Any], None] | None) -> None:
-        self.command = command
+    def __init__(self, commands: tuple[Command, ...], then: Callable[[Any], None] | None) -> None:
+        self.commands = commands
         self.then = then
+        self.sent = False
         self.done = False
         self.value: Any = None
 
@@ -63,6 +59,8 @@ class Reply:
 
 class Connection:
     """A socket with the address and credentials of `client`, dialled when it is needed.
+
+    Commands are posted, and leave with the next `flush`; `get` waits for a reply, and reads those before it.
 
     Several threads may use it; while one waits for a reply, the others wait for it. It belongs to the process that made
     it: a forked child that used it would talk into its parent's commands.
@@ -96,12 +94,12 @@ class Connection:
         self._pid = os.getpid()
         self._elsewhere = False  # the server said that it is not the one to ask now
 
-    def post(self, *commands: Command, then: Callable[[Any], None] | None = None) -> list[Reply]:
-        """Put commands, next to each other, into what the next `flush` or `get` sends; `then` is told each reply."""
-        replies = [Reply(command, then) for command in commands]
+    def post(self, *commands: Command, then: Callable[[Any], None] | None = None) -> Reply:
+        """Put commands, next to each other, into what the next `flush` sends; `then` is told the reply or error."""
+        reply = Reply(commands, then)
         with self._lock:
-            self._unsent += replies
-        return replies
+            self._unsent.append(reply)
+        return reply
 
     def flush(self) -> None:
         """Send what was posted. What goes wrong is told by `get`.
@@ -120,8 +118,10 @@ class Connection:
                 return
             if not self._sent and self._raw.is_connected and (self._elsewhere or self._closed_by_redis()):
                 self.close()  # found before anything is sent on it, this is no lost reply: a new one will do
+            for reply in replies:
+                reply.sent = True
             try:
-                packed = self._raw.pack_commands([reply.command for reply in replies])
+                packed = self._raw.pack_commands([command for reply in replies for command in reply.commands])
                 self._raw.connect()
             except (RedisError, OSError) as error:
                 self._fail(error if isinstance(error, (AuthenticationError, AuthorizationError))
@@ -144,42 +144,45 @@ class Connection:
             ResponseError: Redis answered with an error. If it names a missing permission, it names the command, too.
         """
         with self._lock:
-            if not reply.done:
+            if not reply.sent:
                 self.flush()
             while not reply.done:
-                self._read_one()
+                self._read()
         if isinstance(reply.value, Exception):
             raise reply.value
         return reply.value
 
     def call(self, *command: Part) -> Any:
         """Send one command and return its reply; raises as `get`."""
-        return self.get(self.post(command)[0])
+        return self.get(self.post(command))
 
-    def run(self, script: Script, *keys_and_arguments: Part) -> Any:
+    def run(self, script: Script, *keys_and_arguments: Any) -> Any:
         """Run a script; raises as `get`."""
-        return self.call("EVAL", script.text, script.keys, *keys_and_arguments)
+        return self.call(*script.command(*keys_and_arguments))
 
     def close(self) -> None:
         """Drop the connection; the next command makes a new one."""
         with self._lock:
             self._fail(ReplyLostError("the connection was closed"), [])
 
-    def _read_one(self) -> None:
+    def _read(self) -> None:
+        """Settle the oldest reply that is outstanding."""
         reply = self._sent[0]
-        try:
-            value = self._raw.read_response()
-        except (ResponseError, BusyLoadingError) as error:
-            self._elsewhere = self._elsewhere or is_elsewhere(error)
-            value = _naming(reply.command, error) if is_refused_by_acl(error) else error
-        except (RedisError, OSError) as error:
-            self._fail(ReplyLostError(str(error)), [])
-            return
-        except BaseException as error:
-            self._fail(ReplyLostError(f"interrupted by {type(error).__name__}"), [])
-            raise
+        values = []
+        for command in reply.commands:
+            try:
+                values.append(self._raw.read_response())
+            except (ResponseError, BusyLoadingError) as error:
+                self._elsewhere = self._elsewhere or is_elsewhere(error)
+                values.append(_naming(command, error) if is_refused_by_acl(error) else error)
+            except (RedisError, OSError) as error:
+                self._fail(ReplyLostError(str(error)), [])
+                return
+            except BaseException as error:
+                self._fail(ReplyLostError(f"interrupted by {type(error).__name__}"), [])
+                raise
         self._sent.popleft()
-        reply.settle(value)
+        reply.settle(values if len(values) > 1 else values[0])
 
     def _fail(self, error: Exception, replies: list[Reply]) -> None:
         """Drop the connection: nobody answers what was sent, and `error` is the answer to `replies`."""
@@ -204,28 +207,25 @@ def checked_client(client: object) -> Redis:
     if isinstance(client, Redis):
         return client
     kind = f"{type(client).__module__}.{type(client).__qualname__}"
-    advice = "pass a redis.Redis"
-    if "Cluster" in kind:
-        advice += " of the node that holds the stream; redis.RedisCluster is not supported yet"
-    elif "asyncio" in kind:
-        advice += ", the queue is not asynchronous; several threads run in one worker with threads=..."
-    elif "sentinel" in kind:
-        advice = "pass what its master_for(...) returns"
-    raise TypeError(f"client is a {kind}: {advice}")
+    advice = {
+        "cluster": "pass a redis.Redis of the node that holds the stream; RedisCluster is not supported yet",
+        "asyncio": "pass a redis.Redis; for several messages at a time set threads=",
+        "sentinel": "pass what its master_for(...) returns",
+    }
+    found = next((text for word, text in advice.items() if word in kind), "pass a redis.Redis")
+    raise TypeError(f"client is a {kind}: {found}")
 
 
 def _naming(command: Command, error: Exception) -> NoPermissionError:
     """Make an error of Redis's access control list name the command and its keys, which some versions leave out."""
     name, *rest = (part.decode(errors="replace") if isinstance(part, bytes) else str(part) for part in command)
     if name == "EVAL":
-        name, rest = f"the script {Script.name_of(rest[0])}", rest[2 : 2 + int(rest[1])]
-    elif name in ("XGROUP", "XINFO"):
-        name, rest = f"{name} {rest[0]}", rest[1:2]
+        name, keys = f"the script {Script.name_of(rest[0])}", rest[2 : 2 + int(rest[1])]
     elif name == "XREADGROUP":
-        rest = rest[rest.index("STREAMS") + 1 :][:1]
+        keys = rest[-2:-1]
     else:
-        rest = rest[:1]
-    return NoPermissionError(f"{error}: {name} on {', '.join(map(repr, rest))} needs this permission")
+        keys = rest[1:2] if name in ("XGROUP", "XINFO") else rest[:1]
+    return NoPermissionError(f"{error}: {name} on {', '.join(map(repr, keys))} needs this permission")
 
 
 class PerProcess(Generic[T]):

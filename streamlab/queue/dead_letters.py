@@ -101,7 +101,7 @@ class DeadLetters:
         entry, moved = transaction(
             connection,
             ("XADD", self._stream, "*", *message),
-            ("EVAL", scripts.REDRIVE.text, scripts.REDRIVE.keys, key, self._stream, letter, _HEAD, len(message)),
+            scripts.REDRIVE.command(key, self._stream, letter, _HEAD, len(message)),
         )
         return entry if moved else None
 

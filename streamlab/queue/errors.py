@@ -4,56 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from redis.exceptions import (
-    AskError,
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    ClusterCrossSlotError,
-    ClusterDownError,
-    DataError,
-    MasterDownError,
-    MovedError,
-    NoPermissionError,
-    ReadOnlyError,
-    ResponseError,
-)
+from redis import exceptions as redis_errors
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoPermissionError, ResponseError
 
 
 class PermanentError(Exception):
     """Raised by a handler: trying again cannot help. The message is dead-lettered at once."""
 
 
-class NotSentError(RedisConnectionError):
-    """Redis could not be reached, or was not able to: what was asked for has certainly not happened.
-
-    Attributes:
-        added: from `Producer.add_many`: entry IDs of the messages before that were added, in order.
-    """
-
-    def __init__(self, text: str, *, added: Sequence[str] = ()) -> None:
-        super().__init__(text)
-        self.added = list(added)
-
-
 class ReplyLostError(RedisConnectionError):
     """The connection broke between a command and its reply: it may have happened, or not."""
 
 
-class RefusedError(ResponseError):
-    """Redis refused a producer's message (out of memory, over a size limit, not a stream, ...): it was not added.
-
-    Attributes:
-        added: from `Producer.add_many`: entry IDs of the messages before that were added, in order.
-    """
+class _ProducerError(Exception):
+    """Attribute `added`, from `Producer.add_many`: entry IDs of the messages that certainly were added, in order."""
 
     def __init__(self, text: str, *, added: Sequence[str] = ()) -> None:
         super().__init__(text)
         self.added = list(added)
 
 
-class OutcomeUnknownError(RedisConnectionError):
+class NotSentError(_ProducerError, RedisConnectionError):
+    """Redis could not be reached, or was not able to: what was asked for has certainly not happened. See `added`."""
+
+
+class RefusedError(_ProducerError, ResponseError):
+    """Redis refused a message (out of memory, over a size limit, not a stream, ...): it was not added. See `added`."""
+
+
+class OutcomeUnknownError(_ProducerError, RedisConnectionError):
     """A producer cannot tell whether its messages were added, and adding them again might add them twice.
 
     Attributes:
@@ -62,15 +42,30 @@ class OutcomeUnknownError(RedisConnectionError):
     """
 
     def __init__(self, text: str, *, added: Sequence[str] = (), unknown: Sequence[str]) -> None:
-        super().__init__(text)
-        self.added = list(added)
+        super().__init__(text, added=added)
         self.unknown = list(unknown)
+
+
+_UNABLE = (
+    redis_errors.ReadOnlyError,
+    redis_errors.BusyLoadingError,
+    redis_errors.MasterDownError,
+    redis_errors.ClusterDownError,
+)
+_FINAL = (
+    redis_errors.AuthenticationError,
+    redis_errors.AuthorizationError,
+    redis_errors.NoPermissionError,
+    redis_errors.DataError,
+    redis_errors.MovedError,
+    redis_errors.AskError,
+    redis_errors.ClusterCrossSlotError,
+)
 
 
 def is_elsewhere(error: Exception) -> bool:
     """Whether this server cannot serve now, and the same address may lead to one that can: dial again."""
-    unable = (ReadOnlyError, BusyLoadingError, MasterDownError, ClusterDownError)
-    return isinstance(error, unable) or str(error).startswith(("UNBLOCKED", "NOREPLICAS"))
+    return isinstance(error, _UNABLE) or str(error).startswith(("UNBLOCKED", "NOREPLICAS"))
 
 
 def is_refused_by_acl(error: Exception) -> bool:
@@ -81,10 +76,7 @@ def is_refused_by_acl(error: Exception) -> bool:
 
 def is_final(error: Exception) -> bool:
     """Whether trying again cannot help: credentials, permissions, wrong key, wrong node, a server that is too old."""
-    final = (AuthenticationError, AuthorizationError, NoPermissionError, DataError)
-    wrong_node = (MovedError, AskError, ClusterCrossSlotError)
-    text = str(error)
-    return isinstance(error, (*final, *wrong_node)) or "WRONGTYPE" in text or "nknown command" in text
+    return isinstance(error, _FINAL) or "WRONGTYPE" in str(error) or "nknown command" in str(error)
 
 
 def is_group_gone(error: Exception) -> bool:

@@ -1,4 +1,4 @@
-"""What runs handlers on messages in flight: the interface, and what both kinds of executor share."""
+"""What runs handlers on messages in flight: the interface of both executors, and what may be a handler."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 import inspect
 import logging
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from streamlab.queue.message import Handler, Message
@@ -16,15 +16,18 @@ log = logging.getLogger(__name__)
 
 AHEAD = 0.02  # seconds of work that may be in flight: what a slow worker has read, no other can do
 
+#: Messages, each with a monotonic time.
+Timed = Sequence[tuple[Message, float]]
+
 
 class Executor(Protocol):
-    """Runs handlers, and settles what becomes of their messages.
+    """Runs handlers and settles their messages; a message is in flight from `submit` until it is settled.
 
-    A message is in flight from `submit` until it is settled. `heartbeat` asks from another thread.
+    The heartbeat's thread calls `in_flight`, `running`, `abandon` and `confirm`.
     """
 
     def room(self) -> int:
-        """Return how many messages may be read now. It waits a moment for the first; 0 if there is no room."""
+        """Return how many messages may be read now; if none, it waits a moment and returns 0."""
 
     def room_ahead(self) -> int:
         """Return how many may be read while what was read last is still to be worked through; usually 0."""
@@ -32,23 +35,20 @@ class Executor(Protocol):
     def submit(self, messages: list[Message], asked: float) -> None:
         """Take messages that Redis was asked for at the monotonic time `asked`."""
 
-    def in_flight(self) -> Sequence[tuple[Message, float]]:
-        """Return the messages in flight, each with the monotonic time at which it was known to be ours.
+    def in_flight(self) -> Timed:
+        """Return messages in flight, and when they were known to be ours. Empty while every handler is abandoned."""
 
-        Empty while every handler that runs has been abandoned: then nothing here makes progress.
-        """
-
-    def running(self) -> Sequence[tuple[Message, float]]:
-        """Return the messages whose handlers run and are not abandoned, each with the monotonic time of its start."""
+    def running(self) -> Timed:
+        """Return messages whose handlers run and are not abandoned, and since when."""
 
     def abandon(self, message: Message) -> None:
         """Regard a message whose handler hangs as no longer in flight; others may claim it."""
 
     def confirm(self, when: float, lost: set[bytes]) -> None:
-        """Take note that at the monotonic time `when` all in flight were still ours, except for the IDs in `lost`."""
+        """Take note that all in flight were still ours at the monotonic time `when`, except for the IDs in `lost`."""
 
     def close(self) -> None:
-        """Finish what is in flight, as far as handlers that are not abandoned do it, and settle it."""
+        """Finish and settle what is in flight, except for what is abandoned."""
 
 
 def checked_handler(handler: Handler) -> Handler:
@@ -58,22 +58,14 @@ def checked_handler(handler: Handler) -> Handler:
     function: Any = handler
     while isinstance(function, functools.partial):
         function = function.func
+    name = getattr(function, "__qualname__", repr(function))
     for each in (function, getattr(function, "__call__", None)):  # noqa: B004 - an object's own __call__ may be async
-        kind = next((kind for asks, kind in _NOT_PLAIN if asks(each)), None)
-        if kind is not None:
-            name = getattr(function, "__qualname__", repr(function))
-            raise TypeError(
-                f"handler {name} is {kind}: to call it does nothing. Pass a plain function"
-                + (f", for example lambda message: asyncio.run({name}(message))" if "async def" in kind else "")
-            )
+        if inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each):
+            example = f"for example lambda message: asyncio.run({name}(message))"
+            raise TypeError(f"handler {name} is async: to call it does nothing. Pass a plain function, {example}")
+        if inspect.isgeneratorfunction(each):
+            raise TypeError(f"handler {name} is a generator: to call it does nothing. Pass a function without yield")
     return handler
-
-
-_NOT_PLAIN: tuple[tuple[Callable[[Any], bool], str], ...] = (
-    (inspect.iscoroutinefunction, "an async def function"),
-    (inspect.isasyncgenfunction, "an async generator function"),
-    (inspect.isgeneratorfunction, "a generator function"),
-)
 
 
 def finish(result: object) -> None:
@@ -92,5 +84,3 @@ def finish(result: object) -> None:
 @functools.cache
 def _warn_of_coroutine() -> None:
     log.warning("the handler returned a coroutine: each is run alone, in an event loop of its own, which is slow")
-
-

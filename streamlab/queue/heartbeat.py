@@ -5,70 +5,60 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 
 from redis.exceptions import RedisError
 
 from streamlab.queue import scripts
 from streamlab.queue.connection import Connection
 from streamlab.queue.errors import is_final
-from streamlab.queue.executor import Executor
-from streamlab.queue.keys import to_bytes
-from streamlab.queue.message import Message
+from streamlab.queue.executor import Executor, Timed
+from streamlab.queue.settings import Settings
 
 log = logging.getLogger(__name__)
 
 _LONG = 10  # times `claim_after`: a handler that has run for so long without a timeout is worth a warning
 
 
-def renew(connection: Connection, stream: str, group: str, consumer: str, ids: Collection[bytes]) -> set[bytes]:
+def renew(connection: Connection, settings: Settings, ids: Collection[bytes]) -> set[bytes]:
     """Reset the idle time of those entries that still are the consumer's, without counting a delivery.
 
     Returns:
         The IDs that are not pending for it (any more): claimed by another, or acknowledged.
     """
-    if not ids:
-        return set()
-    return set(connection.run(scripts.RENEW, *map(to_bytes, (stream, group, consumer)), *ids))
+    return set(connection.run(scripts.RENEW, *settings.names, *ids)) if ids else set()
 
 
 class Heartbeat:
-    """A thread that renews what has been in flight for a while; a worker that is quick never needs it.
+    """A thread that renews what has been in flight for a quarter of `claim_after`; a quick worker never needs it.
 
     Args:
-        renew: resets the idle time of entries, on a connection of this thread.
+        settings: of the worker.
         executor: has the messages in flight.
         ahead: gives what was read and not submitted yet, each with the monotonic time at which it was asked for.
-        claim_after: seconds after which an idle message may be claimed; a quarter of it is between two heartbeats.
-        handler_timeout: seconds after which a handler counts as hanging, and its message is no longer renewed; None:
-            never, but a warning is logged after ten times `claim_after`.
+        renew: resets the idle time of entries.
         failed: told the error that ends this thread.
     """
 
     def __init__(
         self,
-        renew: Callable[[Collection[bytes]], set[bytes]],
+        settings: Settings,
         executor: Executor,
-        ahead: Callable[[], Sequence[tuple[Message, float]]],
-        *,
-        claim_after: float,
-        handler_timeout: float | None,
+        ahead: Callable[[], Timed],
+        renew: Callable[[Collection[bytes]], set[bytes]],
         failed: Callable[[BaseException], None],
     ) -> None:
-        self._renew = renew
         self._executor = executor
         self._ahead = ahead
-        self._age = claim_after / 4
-        self._every = min(claim_after, handler_timeout or claim_after) / 4
-        self._timeout = handler_timeout
-        self._long = _LONG * claim_after
-        self._warned: set[bytes] = set()  # messages for which the log has the warning
+        self._renew = renew
         self._failed = failed
+        self._timeout = settings.handler_timeout
+        self._age = settings.claim_after / 4
+        self._every = min(settings.claim_after, self._timeout or settings.claim_after) / 4
+        self._long = _LONG * settings.claim_after
+        self._warned: set[bytes] = set()  # messages for which the log has the warning
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -79,41 +69,36 @@ class Heartbeat:
     def _run(self) -> None:
         try:
             while not self._stop.wait(self._every):
+                self._look_for_hanging()
                 self._beat()
         except BaseException as error:
             self._failed(error)
 
-    def _beat(self) -> None:
-        now = time.monotonic()
+    def _look_for_hanging(self) -> None:
         running = self._executor.running()
         self._warned &= {message.key for message, _ in running}
         for message, since in running:
-            if self._timeout is not None and now - since > self._timeout:
-                log.error(
-                    "the handler of message %s has run for %.3g s (handler_timeout=%g): no more heartbeats for it, "
-                    "others may claim it",
-                    message.id, now - since, self._timeout,
-                )  # fmt: skip
+            seconds = time.monotonic() - since
+            if self._timeout is not None and seconds > self._timeout:
+                text = "handler_timeout=%g: the handler of message %s has run for %.3g s, others may claim the message"
+                log.error(text, self._timeout, message.id, seconds)
                 self._executor.abandon(message)
-            elif self._timeout is None and now - since > self._long and message.key not in self._warned:
+            elif self._timeout is None and seconds > self._long and message.key not in self._warned:
                 self._warned.add(message.key)
-                log.warning(
-                    "the handler of message %s has run for %.3g s, heartbeats keep others from claiming it; "
-                    "handler_timeout would end that",
-                    message.id, now - since,
-                )  # fmt: skip
+                text = "the handler of message %s has run for %.3g s; set handler_timeout to let others claim it"
+                log.warning(text, message.id, seconds)
+
+    def _beat(self) -> None:
         flights = self._executor.in_flight()
         if flights:  # else nothing makes progress, and others may claim what was read ahead, too
             flights = [*flights, *self._ahead()]
-        ids = [message.key for message, known in flights if known < now - self._age]
+        before = time.monotonic()
+        ids = [message.key for message, known in flights if known < before - self._age]
         if not ids:
             return
-        before = time.monotonic()
         try:
-            lost = self._renew(ids)
+            self._executor.confirm(before, self._renew(ids))
         except RedisError as error:
             if is_final(error):
                 raise
             log.warning("no heartbeat for %d message(s) (%s): trying again in %.3g s", len(ids), error, self._every)
-        else:
-            self._executor.confirm(before, lost)

@@ -5,46 +5,34 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 
-from streamlab.queue.executor import AHEAD, finish
-from streamlab.queue.message import Handler, Message, Observer
+from streamlab.queue.executor import AHEAD, Timed, finish
+from streamlab.queue.message import Handler, Message
+from streamlab.queue.settings import Settings
 from streamlab.queue.settlement import Settlement
 
 _ACK_WITHIN = 0.005  # seconds that an acknowledgement may wait for others
 
 
 class InlineExecutor:
-    """For `threads=1`.
+    """For `threads=1`; its settlement is on the connection that reads.
 
     Acknowledgements of quick handlers gather, and leave with the next read; those of slow ones leave at once. How many
-    messages are read at a time follows from how long they take.
-
-    Args:
-        handler: called with each message.
-        settlement: on the connection that reads.
-        batch: messages to read at a time, at most.
-        claim_after: seconds after which an idle message may be claimed.
-        renew: resets the idle time of entries; returns the IDs of those that are not ours (see `heartbeat.renew`).
-        observe: told when a handler starts and ends; None spares the calls.
+    messages are read at a time follows from how long they take. `renew` is `heartbeat.renew`.
     """
 
     def __init__(
         self,
         handler: Handler,
         settlement: Settlement,
-        *,
-        batch: int,
-        claim_after: float,
+        settings: Settings,
         renew: Callable[[Collection[bytes]], set[bytes]],
-        observe: Observer | None,
     ) -> None:
         self._handler = handler
         self._settlement = settlement
-        self._batch = batch
-        self._claim_after = claim_after
+        self._settings = settings
         self._renew = renew
-        self._observe = observe
         self._count = 1  # messages to read next
-        self._ahead = False  # whether another batch may be read before this one is done
+        self._quick = False  # whether two batches are little enough work to be in flight
         self._messages: Sequence[Message] = ()  # read, and being worked through
         self._current: Message | None = None
         self._since = 0.0  # when its handler was started, monotonic
@@ -52,11 +40,11 @@ class InlineExecutor:
         self._confirmed = 0.0  # when the messages were last known to be ours, monotonic
         self._lost: set[bytes] = set()  # those of them that are known to be another consumer's by now
 
-    def room(self) -> int:  # noqa: D102
+    def room(self) -> int:
         return self._count
 
-    def room_ahead(self) -> int:  # noqa: D102
-        return self._count if self._ahead else 0
+    def room_ahead(self) -> int:
+        return self._count if self._quick else 0
 
     def submit(self, messages: list[Message], asked: float) -> None:
         """Work the messages through; their acknowledgements leave with the next command."""
@@ -69,16 +57,17 @@ class InlineExecutor:
         finally:
             self._messages = ()
             self._current = None
-        each = (time.monotonic() - started) / len(messages)
-        self._count = max(1, min(self._batch, 2 * self._count, int(AHEAD / 2 / each) if each else self._batch))
-        self._ahead = each * self._count <= AHEAD / 2
+        each = max(time.monotonic() - started, 1e-9) / len(messages)
+        self._count = max(1, min(self._settings.batch, 2 * self._count, int(AHEAD / 2 / each)))
+        self._quick = each * self._count <= AHEAD / 2
         self._settlement.post()
 
     def _work_through(self, messages: list[Message]) -> None:
         """The loop that everything else is there for; a microsecond here is a microsecond a message."""
-        monotonic, handler, observe, settlement = time.monotonic, self._handler, self._observe, self._settlement
+        monotonic, handler, settlement = time.monotonic, self._handler, self._settlement
+        observe = self._settings.observe
         done = settlement.done.append
-        doubtful = self._claim_after / 2
+        doubtful = self._settings.claim_after / 2
         flushed = monotonic()
         for index, message in enumerate(messages):
             now = monotonic()
@@ -108,13 +97,13 @@ class InlineExecutor:
                     observe("done", (message,))
                 done(message)
 
-    def in_flight(self) -> Sequence[tuple[Message, float]]:  # noqa: D102
+    def in_flight(self) -> Timed:
         if self._abandoned is not None and self._abandoned is self._current:
             return ()
         confirmed = self._confirmed
         return [(message, confirmed) for message in self._messages]
 
-    def running(self) -> Sequence[tuple[Message, float]]:  # noqa: D102
+    def running(self) -> Timed:
         since, message = self._since, self._current
         return [(message, since)] if message is not None and message is not self._abandoned else []
 
@@ -122,10 +111,9 @@ class InlineExecutor:
         """Regard it and all behind it as no longer in flight, until its handler returns."""
         self._abandoned = message
 
-    def confirm(self, when: float, lost: set[bytes]) -> None:  # noqa: D102
+    def confirm(self, when: float, lost: set[bytes]) -> None:
         self._lost |= lost
         self._confirmed = when
 
     def close(self) -> None:
-        """Nothing to wait for: what is in flight is finished when `submit` returns."""
         self._settlement.flush()

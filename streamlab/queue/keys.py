@@ -41,8 +41,7 @@ def old_dead_stream(stream: str, group: str) -> str:
 def _derived(stream: str, group: str, what: str) -> str:
     """Put the parts together so that nobody can mistake them: the group has no ":" of its own."""
     group = group.replace("%", "%25").replace(":", "%3A")
-    _, brace, rest = stream.partition("{")
-    tag, end, _ = rest.partition("}")
+    tag, end, _ = stream.partition("{")[2].partition("}")
     if tag and end:  # the stream's name has a hash tag: to begin with the name is to be in its slot
         return f"{stream}::{group}:{what}"
     if "}" not in stream:

@@ -38,20 +38,16 @@ class Message:
         field that stands twice, the last value counts; `raw` has both.
         """
         if self._fields is None:
-            self._fields = _text(self.raw)
+            try:
+                text: Iterator[str] = map(bytes.decode, self.raw)
+                self._fields = dict(zip(text, text))  # noqa: B905 - Redis sends pairs; strict=True costs 8 % of a drain
+            except UnicodeDecodeError:
+                text = iter([item.decode("utf-8", "surrogateescape") for item in self.raw])
+                self._fields = dict(zip(text, text, strict=True))
         return self._fields
 
     def __repr__(self) -> str:
         return f"Message({self.id}, {self.fields}, deliveries={self.deliveries})"
-
-
-def _text(raw: list[bytes]) -> dict[str, str]:
-    try:
-        text: Iterator[str] = map(bytes.decode, raw)
-        return dict(zip(text, text))  # noqa: B905 - Redis sends pairs, and strict=True costs 8 % of a drain
-    except UnicodeDecodeError:
-        text = iter([item.decode("utf-8", "surrogateescape") for item in raw])
-        return dict(zip(text, text, strict=True))
 
 
 #: Called with each message. To return is success.
@@ -66,9 +62,4 @@ class Observer(Protocol):
     Called from the worker's threads: it must be quick, and safe to call from several threads.
     """
 
-    def __call__(self, kind: str, messages: Sequence[Message], note: str = "") -> None:
-        """Take note of one checkpoint."""
-
-
-def unobserved(kind: str, messages: Sequence[Message], note: str = "") -> None:
-    """Take no note: what a worker without an observer calls outside its busy loops."""
+    def __call__(self, kind: str, messages: Sequence[Message], note: str = "") -> None: ...

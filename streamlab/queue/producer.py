@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from streamlab.queue.connection import Command, Connection, Part, PerProcess, checked_client
 from streamlab.queue.errors import (
@@ -104,7 +104,7 @@ class Producer:
         """
         mine = self._mine()
         with mine.lock:
-            return self._add(mine, [_task(task_id or mine.next_id(), fields)])[0]
+            return self._add(mine, [_task(fields, mine, task_id)])[0]
 
     def add_many(self, rows: Iterable[Mapping[str, Part]]) -> list[str]:
         """Add messages in few round trips and return their entry IDs, in order.
@@ -117,7 +117,7 @@ class Producer:
         mine = self._mine()
         with mine.lock:
             added: list[str] = []
-            for chunk in _chunks(_task(mine.next_id(), row) for row in rows):
+            for chunk in _chunks(_task(row, mine) for row in rows):
                 try:
                     added += self._add(mine, chunk)
                 except (OutcomeUnknownError, NotSentError, RefusedError) as error:
@@ -195,14 +195,19 @@ def _unknown(tasks: Sequence[_Task], reason: str) -> OutcomeUnknownError:
     return OutcomeUnknownError(text, unknown=[task for task, _ in tasks])
 
 
-def _task(task_id: str, fields: Mapping[str, Part]) -> _Task:
+def _task(fields: Mapping[str, Part], identity: _Identity, task_id: str | None = None) -> _Task:
     """Convert a message exactly, or raise TypeError."""
     if not isinstance(fields, Mapping):
         raise TypeError(f"{fields!r} is no message: it must be a mapping of names to values")
-    body: list[Part] = [] if "task_id" in fields else ["task_id", _part(task_id, "task_id", "task_id")]
+    if "task_id" in fields:
+        task_id = str(fields["task_id"])
+        body: list[Part] = []
+    else:
+        task_id = task_id or identity.next_id()
+        body = ["task_id", _part(task_id, "value", "task_id")]
     for name, value in fields.items():
-        body.append(_part(name, "name", name))
-        body.append(_part(value, "value", name))
+        body.append(name if type(name) is str and name.isascii() else _part(name, "name", name))
+        body.append(value if type(value) is str and value.isascii() else _part(value, "value", name))
     return task_id, body
 
 

@@ -14,7 +14,7 @@ def test_a_redis_that_stood_still_is_asked_again_soon(client_of_any, any_stream)
     """The answer took long, and not the search: to rest twenty times as long would leave the dead unclaimed."""
     client_of_any.xgroup_create(any_stream, "g", id="0", mkstream=True)
     connection = Connection(client_of_any)
-    recovery = Recovery(connection, any_stream, "g", "c", claim_after=1.0)
+    recovery = Recovery(connection, Worker(client_of_any, any_stream, "g", print, claim_after=1.0)._settings())
     recovery.step(10)  # connects
     client_of_any.client_pause(400, all=True)
     before = time.monotonic()
@@ -63,7 +63,7 @@ def test_recovery_follows_the_cursor_past_entries_that_are_fresh(client, stream,
             return notes.ids("claimed")
 
         wait_until("the stale one is claimed", found)
-    assert set(notes.ids("claimed")) == {ids[-1]}
+        assert set(notes.ids("claimed")) == {ids[-1]}
 
 
 def test_pending_entries_that_were_deleted_are_noticed(server, client, stream, group):

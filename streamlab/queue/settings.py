@@ -1,0 +1,58 @@
+"""What the parts of one worker know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from streamlab.queue.keys import dead_stream, failures_hash, to_bytes
+from streamlab.queue.message import Message, Observer
+
+_LEAST = {
+    "batch": 1, "claim_after": 0.02, "max_deliveries": 1, "retry_delay": 0, "threads": 1, "handler_timeout": 0.02,
+    "timeout": 0.02,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A worker's settings; `Worker` says what each means. Raises ValueError for one that is out of its range."""
+
+    stream: str
+    group: str
+    consumer: str
+    batch: int
+    claim_after: float
+    max_deliveries: int
+    retry_delay: float
+    threads: int
+    handler_timeout: float | None
+    timeout: float
+    observe: Observer | None
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value < float("inf"):
+                raise ValueError(f"{name}={value}: must be {least} or more")
+
+    @cached_property
+    def names(self) -> tuple[bytes, bytes, bytes]:
+        """Stream, group and consumer, as Redis gets them."""
+        return to_bytes(self.stream), to_bytes(self.group), to_bytes(self.consumer)
+
+    @cached_property
+    def dead(self) -> bytes:
+        """The key of the dead letters."""
+        return to_bytes(dead_stream(self.stream, self.group))
+
+    @cached_property
+    def failures(self) -> bytes:
+        """The key of the errors of messages that wait for a retry."""
+        return to_bytes(failures_hash(self.stream, self.group))
+
+    def tell(self, kind: str, messages: Sequence[Message], note: str = "") -> None:
+        """Tell the observer, if there is one."""
+        if self.observe is not None:
+            self.observe(kind, messages, note)
