@@ -11,7 +11,6 @@ from typing import ClassVar
 from uuid import uuid4
 
 from streamlab.errors import UsageError
-from streamlab.queue.executor import checked_handler, finish
 from streamlab.workloads.base import Handler, Message, Workload, require_number
 
 _EFFECTS = "effects"
@@ -126,6 +125,8 @@ class Call(Workload):
         super().__post_init__()
         if not callable(self.function):
             raise UsageError(f"function is {self.function!r}, but must be a function that takes one message")
+        from streamlab.queue.executor import checked_handler
+
         checked_handler(self.function)
 
     def fields(self, job: int) -> dict[str, str]:
@@ -134,6 +135,7 @@ class Call(Workload):
 
     def handler(self, folder: Path) -> Handler:
         """Return a handler that calls the function."""
+        from streamlab.queue.executor import finish
 
 
         def call(message: Message) -> None:

@@ -20,7 +20,7 @@ def test_a_paused_worker_becomes_a_zombie_and_nothing_is_lost(any_server, tmp_pa
     (fault,) = finished.history.faults.to_dict("records")
     assert fault["held"] == 2
     assert fault["end"] - fault["start"] == pytest.approx(1.2, abs=0.3)
-    assert 1 <= verdict.counts["reclaimed"] <= 2
+    assert verdict.counts["reclaimed"] >= 1, "it may have read more between the look and SIGSTOP"
     assert verdict.counts["done_twice"] >= 1
     events = finished.history.events
     away = events[
