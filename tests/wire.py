@@ -27,6 +27,10 @@ class Wire:
         with self._lock:
             self._command, self._left = command, times
 
+    def lead_to(self, host: str, port: int) -> None:
+        """Lead new connections to another server; old ones stay where they are."""
+        self._target = (host, port)
+
     def _start(self, function: object, *args: object) -> None:
         thread = threading.Thread(target=function, args=args, daemon=True)
         self._threads.append(thread)

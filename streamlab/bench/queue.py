@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import secrets
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from queue import Queue, SimpleQueue
 from statistics import quantiles
 from typing import Any
 
@@ -19,12 +24,14 @@ _GROUP = "g"
 _PAYLOAD = "x" * 100  # with the names and a task ID about 150 bytes a message
 _BATCH = 100
 _PIPELINE = 500
+_THREADS = 16
+_IO = 0.002  # seconds that a handler waits
 
 
 def pairs(server: Server, messages: int) -> list[Pair]:
     """What is compared: the queue at work, and raw redis-py doing the same."""
 
-    def on(measure: _Measure) -> Callable[[], float]:
+    def on(measure: _Measure, messages: int = messages) -> Callable[[], float]:
         def measured() -> float:
             stream = f"{server.prefix}{secrets.token_hex(4)}"
             with server.client() as client:
@@ -35,12 +42,32 @@ def pairs(server: Server, messages: int) -> list[Pair]:
 
         return measured
 
-    raw = "raw redis-py"
+    raw, pool = "raw redis-py", "16 threads on raw redis-py"
+    few = min(messages, 10_000)
     return [
-        Pair("draining, no-op handler", "messages/s", raw, on(drain_raw), on(_drain_ours), "at least 0.8"),
-        Pair("draining, handler reads the fields", "messages/s", raw, on(drain_raw), on(_drain_ours_reading), ""),
-        Pair("adding many", "messages/s", raw, on(_add_raw), on(_add_ours), "at least 0.8"),
-        Pair("XADD to handler, p50", "ms", raw, on(_latency_raw), on(_latency_ours), "at most 1.2"),
+        Pair("draining, no-op handler", "messages/s", raw, on(drain_raw), on(_drain), "at least 1.25"),
+        Pair(
+            "draining, handler reads the fields", "messages/s", raw, on(drain_raw), on(_drain_reading), "at least 1.15"
+        ),
+        Pair(
+            "draining, 16 threads, no-op handler",
+            "messages/s",
+            "1 thread",
+            on(_drain),
+            on(_drain_threads),
+            "at least 0.5",
+        ),
+        Pair(
+            "draining, 16 threads, 2 ms of I/O",
+            "messages/s",
+            pool,
+            on(_wait_raw, few),
+            on(_wait_ours, few),
+            "at least 0.98",
+        ),
+        Pair("adding many", "messages/s", raw, on(_add_raw), on(_add_ours), "at least 1"),
+        Pair("XADD to handler, p50", "ms", raw, on(_latency_raw), on(_latency_ours), "at most 1"),
+        Pair("memory of a worker process", "MB", raw, on(_memory_raw), on(_memory_ours), "at most 1.1"),
     ]
 
 
@@ -96,29 +123,126 @@ def drain_raw(client: Redis, stream: str, messages: int) -> float:
     return messages / (time.perf_counter() - started)
 
 
-def _drain_ours(client: Redis, stream: str, messages: int, handler: Callable[[Message], object] | None = None) -> float:
-    """With all defaults: recovery, dead letters, heartbeat."""
-    count = 0
+def _drain(
+    client: Redis, stream: str, messages: int, *, work: Callable[[Message], object] | None = None, threads: int = 1
+) -> float:
+    """Messages a second until the last handler call; with all defaults: recovery, dead letters, heartbeat."""
+    left = itertools.count(messages - 1, -1)
+    ended = 0.0
 
     def counting(message: Message) -> None:
-        nonlocal count
-        count += 1
-        if count == messages:
+        nonlocal ended
+        if work is not None:
+            work(message)
+        if next(left) == 0:
+            ended = time.perf_counter()
             worker.stop()
 
-    def reading(message: Message) -> None:
-        counting(message)
-        message.fields  # noqa: B018 - decoded on first use, and this is it
-
     fill(client, stream, messages)
-    worker = Worker(client, stream, _GROUP, reading if handler else counting)
+    worker = Worker(client, stream, _GROUP, counting, threads=threads)
     started = time.perf_counter()
     worker.run()
-    return messages / (time.perf_counter() - started)
+    return messages / (ended - started)
 
 
-def _drain_ours_reading(client: Redis, stream: str, messages: int) -> float:
-    return _drain_ours(client, stream, messages, handler=lambda message: message.fields)
+def _drain_reading(client: Redis, stream: str, messages: int) -> float:
+    return _drain(client, stream, messages, work=lambda message: message.fields)
+
+
+def _drain_threads(client: Redis, stream: str, messages: int) -> float:
+    return _drain(client, stream, messages, threads=_THREADS)
+
+
+def _wait_ours(client: Redis, stream: str, messages: int) -> float:
+    return _drain(client, stream, messages, work=lambda message: time.sleep(_IO), threads=_THREADS)
+
+
+def _wait_raw(client: Redis, stream: str, messages: int) -> float:
+    """A window of 64 messages shared by the threads, without a barrier; one more thread acknowledges what has ended."""
+    todo: Queue[str | None] = Queue(64)
+    ended: SimpleQueue[str] = SimpleQueue()
+
+    def work() -> None:
+        while (entry := todo.get()) is not None:
+            time.sleep(_IO)
+            ended.put(entry)
+
+    def acknowledge() -> None:
+        count = 0
+        while count < messages:
+            entries = [ended.get()]
+            while not ended.empty():
+                entries.append(ended.get())
+            client.xack(stream, _GROUP, *entries)
+            count += len(entries)
+
+    fill(client, stream, messages)
+    threads = [threading.Thread(target=work) for _ in range(_THREADS)] + [threading.Thread(target=acknowledge)]
+    started = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    rows: Any = True
+    read: Callable[..., Any] = client.xreadgroup
+    while rows := read(_GROUP, "c", {stream: ">"}, count=64):
+        for entry, _ in rows[0][1]:
+            todo.put(entry)
+    threads[-1].join()
+    took = time.perf_counter() - started
+    for _ in range(_THREADS):
+        todo.put(None)
+    for thread in threads:
+        thread.join()
+    return messages / took
+
+
+#: A process that drains what is there, and prints its high-water mark.
+_MEMORY = """
+import json, resource, sys
+from redis import Redis
+about, stream, messages = json.loads(sys.stdin.readline())
+client = Redis(**about)
+done, count = [], 0
+{drain}
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+_RAW_LOOP = """
+while count < messages:
+    pipeline = client.pipeline(transaction=False)
+    if done: pipeline.xack(stream, "g", *done)
+    pipeline.xreadgroup("g", "c", {stream: ">"}, count=100, block=100)
+    done = [entry for entry, _ in pipeline.execute()[-1][0][1]]
+    count += len(done)
+"""
+_OUR_LOOP = """
+from streamlab.queue import Worker
+left = iter(range(messages - 1, -1, -1))
+worker = Worker(client, stream, "g", lambda message: next(left) or worker.stop())
+worker.run()
+"""
+
+
+def _memory(client: Redis, stream: str, messages: int, loop: str) -> float:
+    """MB of a process that drains the stream by `loop`, at its high-water mark."""
+    fill(client, stream, messages)
+    about = client.connection_pool.connection_kwargs
+    task = json.dumps(
+        [
+            {key: about[key] for key in ("host", "port", "username", "password", "path") if about.get(key)},
+            stream,
+            messages,
+        ]
+    )
+    code = _MEMORY.replace("{drain}", loop)
+    done = subprocess.run([sys.executable, "-c", code], input=task, capture_output=True, check=True, text=True)
+    return float(done.stdout) / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def _memory_raw(client: Redis, stream: str, messages: int) -> float:
+    return _memory(client, stream, messages, _RAW_LOOP)
+
+
+def _memory_ours(client: Redis, stream: str, messages: int) -> float:
+    return _memory(client, stream, messages, _OUR_LOOP)
 
 
 _PACE = 0.005  # seconds between two messages when latency is measured

@@ -44,7 +44,7 @@ KINDS: tuple[_Maker, ...] = (
     lambda it, at: Drop(_target(it), at=at, seconds=_short(it), direction=_direction(it)),
     lambda it, at: Reset(_target(it), at=at),
     lambda it, at: Refuse(_target(it), at=at, seconds=_short(it)),
-    lambda it, at: CutReply("one", at=at, command=it.choice(("XACK", "XREADGROUP", "XAUTOCLAIM"))),
+    lambda it, at: CutReply("one", at=at, command=it.choice(("XACK", "XREADGROUP"))),
     lambda it, at: CutReply("producer", at=at, command="XADD"),
     lambda it, at: KillClients(it.choice(("one", "oldest")), at=at),  # not the producer's
     lambda it, at: PauseClients(at=at, seconds=_short(it), mode=it.choice(("WRITE", "ALL"))),

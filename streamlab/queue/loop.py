@@ -139,6 +139,8 @@ class Loop:
         self._existed = True
         # Older servers would list the consumer only after its first message.
         self._connection.call("XGROUP", "CREATECONSUMER", *self._settings.names)
+        if self._settings.threads == 1:
+            self._settlement.flush()  # what was done before the connection broke; threads have a settler
         self._take_own()
         self._resume = False
         if self._away:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from streamlab.queue.connection import Command, Connection, Part, PerProcess, checked_client
 from streamlab.queue.errors import (
@@ -31,6 +31,7 @@ _CHUNK_BYTES = 1 << 20  # bytes in one round trip; a server limits what it buffe
 # each hundred of it comes from a producer of its own.
 _IDMP_WINDOW = 100
 _PAUSE = 0.05  # seconds between two attempts
+_BUFFERED = 1 << 16  # bytes that a socket takes at once, whatever the other side thinks of them
 _REFUSALS = 3  # connections that break while the same message is being sent: then it is the message
 
 _Task = tuple[str, list[Part]]  # task ID, and the names and values of the message
@@ -133,41 +134,37 @@ class Producer:
         """Add all of these or none."""
         idmp_ids = [mine.next_id() for _ in tasks] if self._idmp else []
         deadline = time.monotonic() + self._patience
+        unsure = ""  # how an attempt ended that may have added them; IDMP makes it safe to try again
         broken = 0
-        unsure = ""
         while True:
+            error: RedisError
             try:
                 entries = self._attempt(mine, tasks, idmp_ids if self._idmp else [])
                 break
-            except NotSentError as error:
-                broken += str(error).startswith("Error 104") or "riting" in str(error)
-                if broken >= _REFUSALS:
-                    size = sum(_size(task) for task in tasks)
-                    raise RefusedError(
-                        f"Redis closed {broken} connections while {len(tasks)} message(s) of {size} bytes were being "
-                        "sent: over a limit of the server (proto-max-bulk-len, client-query-buffer-limit)"
-                    ) from error
-                if time.monotonic() > deadline:
-                    if unsure:
-                        raise _unknown(tasks, unsure) from error
-                    raise
-            except ReplyLostError as error:
-                if not self._idmp or time.monotonic() > deadline:
-                    raise _unknown(tasks, str(error)) from error
+            except NotSentError as not_sent:
+                error = not_sent
+                broken += "writing to socket" in str(error) and sum(map(_size, tasks)) > _BUFFERED
+                if broken == _REFUSALS:
+                    raise RefusedError(_too_large(tasks)) from error
+            except ReplyLostError as lost:
+                error = lost
                 unsure = str(error)
-            except ResponseError as error:
-                if is_elsewhere(error):
-                    if time.monotonic() > deadline:
-                        raise _unknown(tasks, unsure) if unsure else NotSentError(str(error)) from error
+            except ResponseError as refusal:
+                error = refusal
+                if self._idmp and "Invalid stream ID" in str(error):
+                    self._idmp = False  # an older server takes the word for an entry ID
+                    if not unsure:
+                        continue
                 elif is_refused_by_acl(error):
                     raise
-                elif self._idmp and "Invalid stream ID" in str(error):
-                    self._idmp = False  # an older server takes the word for an entry ID
-                    if unsure:  # and an attempt before, on a newer one, may have added them
-                        raise _unknown(tasks, unsure) from error
-                    continue
-                else:
+                elif not is_elsewhere(error):
                     raise RefusedError(str(error)) from error
+            over = time.monotonic() > deadline
+            if unsure and (over or not self._idmp):
+                text = f"no reply to XADD ({unsure}): {len(tasks)} message(s) may be in the stream, or not"
+                raise OutcomeUnknownError(text, unknown=[task for task, _ in tasks]) from error
+            if over:
+                raise NotSentError(str(error)) from error
             time.sleep(_PAUSE)
         self._trim(mine.connection, len(tasks))
         return [entry.decode() for entry in entries]
@@ -190,9 +187,11 @@ class Producer:
             trim_finished(connection, self.stream, self._keep)
 
 
-def _unknown(tasks: Sequence[_Task], reason: str) -> OutcomeUnknownError:
-    text = f"no reply to XADD ({reason}): {len(tasks)} message(s) may be in the stream, or not"
-    return OutcomeUnknownError(text, unknown=[task for task, _ in tasks])
+def _too_large(tasks: Sequence[_Task]) -> str:
+    return (
+        f"Redis closes the connection whenever these {len(tasks)} message(s) of {sum(map(_size, tasks))} bytes are "
+        "sent: over a limit of the server (proto-max-bulk-len, client-query-buffer-limit)"
+    )
 
 
 def _task(fields: Mapping[str, Part], identity: _Identity, task_id: str | None = None) -> _Task:

@@ -113,7 +113,7 @@ return row and 0 or -1
 """)  # fmt: skip
 
 # KEYS: dead letters, stream. ARGV: the letter's ID, the number of items of its head, and of the message behind it.
-# Runs in one transaction behind the XADD of the message, for the same reason, and checks in the same way what was added.
+# Runs in one transaction behind the XADD of the message, for the same reason, and checks the same way what was added.
 # Returns 1, or 0 if somebody has redriven or discarded the letter before; then the copy goes.
 REDRIVE = Script(2, """-- redrive (XREVRANGE, XRANGE, XDEL)
 local added = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]

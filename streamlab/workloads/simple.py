@@ -137,7 +137,6 @@ class Call(Workload):
         """Return a handler that calls the function."""
         from streamlab.queue.executor import finish
 
-
         def call(message: Message) -> None:
             finish(self.function(message))
 

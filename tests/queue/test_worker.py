@@ -175,6 +175,26 @@ def test_redis_killed_and_restarted_loses_nothing_that_it_kept(threads, caplog):
     assert len(tries) < 50, "it waits between its tries"
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_was_done_while_redis_was_away_is_not_done_again(threads):
+    """Its XACK could not be sent: the worker knows that it is done, and acknowledges it before it looks for work."""
+    with ProcessServer(persistence="aof-always") as server:
+        client, stream, done = server.client(), f"{server.prefix}s", []
+        add(client, stream, 1)
+
+        def handler(message):
+            done.append(message.id)
+            server.kill()
+
+        with running(Worker(client, stream, GROUP, handler, consumer="me", claim_after=0.1, threads=threads)):
+            wait_until("it is done", lambda: done)
+            wait_until("the claim limit is over", lambda: not server.alive())
+            server.restart("KILL")
+            wait_until("it is acknowledged", lambda: pending(client, stream) == 0)
+        assert len(done) == 1
+        client.close()
+
+
 def test_a_worker_tells_once_that_redis_was_away(caplog):
     with ProcessServer() as server:
         client = server.client()
@@ -269,8 +289,8 @@ def test_a_consumer_with_pending_entries_is_not_deleted(client, stream):
 
 
 def test_idle_consumers_that_hold_nothing_are_forgotten(client, stream, group):
-    from streamlab.queue.group import forget_idle_consumers
     from streamlab.queue.connection import Connection
+    from streamlab.queue.group import forget_idle_consumers
 
     add(client, stream, 1)
     strand(client, stream, 1, consumer="holds")

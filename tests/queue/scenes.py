@@ -1,0 +1,102 @@
+"""What scenes with an unhappy end share: a worker whose `run` may raise, a script that forks, heartbeats seen."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+from redis import Redis
+
+from streamlab.queue import Worker
+from tests.queue.helpers import GROUP
+from tests.waiting import wait_until
+
+
+class Started:
+    """A worker at work in a thread, and the error that ended its `run`."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._run, name="worker under test", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.worker.run()
+        except BaseException as error:
+            self.error = error
+
+    def ended(self, timeout: float = 10) -> BaseException | None:
+        """Wait until `run` has ended of itself; return what it raised."""
+        wait_until("run() has ended", lambda: not self.thread.is_alive(), timeout)
+        return self.error
+
+
+@contextlib.contextmanager
+def started(worker: Worker) -> Iterator[Started]:
+    """Start a worker whose error is the test's business; stop it at the end if it still runs."""
+    run = Started(worker)
+    try:
+        yield run
+    finally:
+        worker.stop()
+        run.thread.join(20)
+
+
+def wait_for_heartbeats(client: Redis, stream: str, count: int) -> None:
+    """Wait until the idle time of the oldest pending entry has been reset `count` times."""
+    idle = [0]
+
+    def resets() -> int:
+        idle.append(client.xpending_range(stream, GROUP, "-", "+", 1)[0]["time_since_delivered"])
+        return sum(later < earlier for earlier, later in itertools.pairwise(idle))
+
+    wait_until(f"{count} heartbeats have been sent", lambda: resets() >= count)
+
+
+_PREAMBLE = """
+import os, sys, signal, time, traceback
+from redis import Redis
+from streamlab.queue import *
+
+url, stream = sys.stdin.readline().strip(), sys.argv[1]
+
+def forked(work):
+    pid = os.fork()
+    if not pid:
+        try:
+            work()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    return pid
+
+def code_of(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+def note(*words):
+    with open(sys.argv[2], "a") as file:  # one short write: whole lines, whoever writes them
+        file.write(" ".join(map(str, words)) + "\\n")
+"""
+
+
+@contextlib.contextmanager
+def script(text: str, url: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a script with `forked`, `code_of` and `note`, and the URL on its input; end it with all that it forked."""
+    command = [sys.executable, "-c", _PREAMBLE + text, *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            process.stdin.write(url + "\n")
+            process.stdin.flush()
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)

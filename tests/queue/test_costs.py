@@ -1,0 +1,46 @@
+"""What an idle worker asks of Redis, and what it says of a Redis that may evict the stream."""
+
+import time
+
+import pytest
+
+from streamlab.queue import Worker
+from tests.queue.helpers import GROUP, Notes, add, consumers, running
+from tests.waiting import wait_until
+
+
+def test_an_idle_worker_asks_little(client, stream):
+    """A bound on commands a second, counted while the clock runs, whatever the machine's load."""
+    with running(Worker(client, stream, GROUP, print, claim_after=60)):
+        wait_until("it is at work", lambda: client.exists(stream) and consumers(client, stream))
+        began, before = time.monotonic(), _commands(client)
+        wait_until("four seconds have passed", lambda: time.monotonic() - began > 4)
+        sent, seconds = _commands(client) - before - 1, time.monotonic() - began
+    assert sent <= 2.5 * seconds, f"{sent} commands in {seconds:.1f} s"
+
+
+def _commands(client):
+    return client.info("stats")["total_commands_processed"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "maxmemory", "warned"),
+    [("allkeys-lru", 1 << 30, 1), ("noeviction", 1 << 30, 0), ("volatile-lru", 1 << 30, 0), ("allkeys-lru", 0, 0)],
+)
+def test_a_redis_that_may_evict_the_stream_is_told_once(client, stream, caplog, policy, maxmemory, warned):
+    before = client.config_get("maxmemory*")
+    notes = Notes()
+    try:
+        client.config_set("maxmemory", maxmemory)
+        client.config_set("maxmemory-policy", policy)
+        with running(Worker(client, stream, GROUP, lambda m: None, observe=notes)):
+            for _ in range(2):
+                (entry,) = add(client, stream, 1)
+                wait_until("it is at work", lambda entry=entry: entry in notes.ids("acked"))
+                client.client_kill_filter(_type="normal", skipme=True)  # it starts over, and does not repeat itself
+    finally:
+        client.config_set("maxmemory-policy", before["maxmemory-policy"])
+        client.config_set("maxmemory", before["maxmemory"])
+    told = [record.getMessage() for record in caplog.records if "evict" in record.getMessage()]
+    assert len(told) == warned
+    assert all(stream in text and policy in text for text in told)

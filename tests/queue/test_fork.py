@@ -1,0 +1,141 @@
+"""Forks: what was made before one works in parent and children, and nothing is shared that must not be."""
+
+import signal
+
+import pytest
+
+from streamlab.queue import PermanentError, Worker
+from tests.queue.helpers import GROUP, add, consumers, pending, running
+from tests.queue.scenes import script
+from tests.waiting import wait_until
+
+PRODUCE = """
+producer = Producer(Redis.from_url(url), stream)
+if sys.argv[2] == "used":
+    producer.add({"n": "before"})
+
+def work(who):
+    for n in range(50):
+        entry = producer.add({"n": f"{who}-{n}"})
+        ((_, fields),) = Redis.from_url(url).xrange(stream, entry, entry)
+        assert fields[b"n"] == f"{who}-{n}".encode(), "add() returned the entry ID of another message"
+    producer.add_many({"n": f"{who}-many-{n}"} for n in range(150))
+
+children = [forked(lambda: work("first")), forked(lambda: work("second"))]
+work("parent")
+sys.exit(any([code_of(pid) for pid in children]))
+"""
+
+
+@pytest.mark.parametrize("used", ["unused", "used"])
+def test_a_producer_made_before_a_fork(server, client, stream, used):
+    with script(PRODUCE, server.url, stream, used) as process:
+        assert process.wait(20) == 0
+    rows = [fields for _, fields in client.xrange(stream)]
+    expected = [
+        name for who in ("first", "second", "parent")
+        for name in (*(f"{who}-{n}" for n in range(50)), *(f"{who}-many-{n}" for n in range(150)))
+    ]  # fmt: skip
+    assert sorted(row["n"] for row in rows) == sorted(expected + ["before"] * (used == "used"))
+    assert len({row["task_id"] for row in rows}) == len(rows)
+
+
+WORK = """
+def handler(message):
+    time.sleep(0.002)
+    note(os.getpid(), message.id)
+
+worker = Worker(Redis.from_url(url), stream, "g", handler, consumer=sys.argv[3] or None)
+children = [forked(worker.run), forked(worker.run)]
+sys.stdin.read()
+for pid in children:
+    os.kill(pid, signal.SIGTERM)
+sys.exit(any([code_of(pid) for pid in children]))
+"""
+
+
+@pytest.mark.parametrize("consumer", ["", "me"])
+def test_a_worker_made_before_a_fork_has_a_name_in_each_child(server, client, stream, group, tmp_path, consumer):
+    notes = tmp_path / "notes"
+    notes.touch()
+    with script(WORK, server.url, stream, str(notes), consumer) as process:
+        wait_until("two consumers with different names are there", lambda: len(consumers(client, stream)) == 2)
+        ids = []
+
+        def both_had_work():
+            ids.extend(add(client, stream, 20))
+            return len({line.split()[0] for line in notes.read_text().splitlines()}) == 2
+
+        wait_until("both children have had work", both_had_work, every=0.05)
+        wait_until("all are handled", lambda: len(notes.read_text().splitlines()) >= len(ids))
+        wait_until("all are acknowledged", lambda: pending(client, stream) == 0)
+        process.stdin.close()
+        assert process.wait(20) == 0
+    assert sorted(line.split()[1] for line in notes.read_text().splitlines()) == sorted(ids), "each is done once"
+    assert consumers(client, stream) == []
+
+
+REDRIVE = """
+letters = DeadLetters(Redis.from_url(url), stream, "g")
+(letter,) = letters.read()
+
+def work():
+    assert [it.id for it in letters.read()] == [letter.id]
+    assert len(letters.redrive(letter.id)) == 1
+
+assert code_of(forked(work)) == 0
+assert len(letters) == 0
+"""
+
+
+def test_dead_letters_opened_before_a_fork(any_server, client_of_any, any_stream):
+    def refuse(message):
+        raise PermanentError("no")
+
+    with running(Worker(client_of_any, any_stream, GROUP, refuse)):
+        add(client_of_any, any_stream, 1)
+        wait_until("it is dead-lettered", lambda: _settled(client_of_any, any_stream))
+    with script(REDRIVE, any_server.url, any_stream) as process:
+        assert process.wait(20) == 0
+    assert client_of_any.xlen(any_stream) == 2
+
+
+def _settled(client, stream):
+    groups = client.xinfo_groups(stream)
+    return groups and groups[0]["last-delivered-id"] != "0-0" and not groups[0]["pending"]
+
+
+FORKING_HANDLER = """
+parent = os.getpid()
+
+def handler(message):
+    pid = os.fork()
+    if pid:
+        note(message.id, code_of(pid))
+
+try:
+    Worker(Redis.from_url(url), stream, "g", handler, threads=int(sys.argv[3])).run()
+except RuntimeError as error:
+    if os.getpid() == parent:
+        raise
+    os._exit(7)
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_handler_that_forks_and_returns_in_the_child(any_server, client_of_any, any_stream, tmp_path, threads):
+    client, stream, notes = client_of_any, any_stream, tmp_path / "notes"
+    notes.touch()
+    ids = add(client, stream, 5)
+    with script(FORKING_HANDLER, any_server.url, stream, str(notes), str(threads)) as process:
+        wait_until("the parent has handled all", lambda: len(notes.read_text().splitlines()) >= 5)
+        wait_until("the parent has acknowledged all", lambda: pending(client, stream) == 0)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    done = dict(line.split() for line in notes.read_text().splitlines())
+    assert sorted(done) == sorted(ids)
+    if threads == 1:
+        assert set(done.values()) == {"7"}, "run() raised RuntimeError in each child"
+    else:
+        assert "0" not in done.values(), "no child takes its end for success"
+    assert consumers(client, stream) == []

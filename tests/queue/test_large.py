@@ -1,0 +1,74 @@
+"""Large messages, and servers that limit what they buffer; messages of many fields."""
+
+import pytest
+
+from streamlab.queue import DeadLetters, PermanentError, Producer, RefusedError, Worker
+from streamlab.servers import ProcessServer
+from tests.queue.helpers import GROUP, pending, running
+from tests.waiting import wait_until
+
+LIMITS = {
+    "client-output-buffer-limit": "normal 20mb 0 0",
+    "client-query-buffer-limit": "10mb",
+    "proto-max-bulk-len": "4mb",
+}
+
+
+@pytest.fixture(scope="module")
+def narrow():
+    with ProcessServer(settings=LIMITS) as server, server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def producer(narrow):
+    narrow.flushall()
+    producer = Producer(narrow, "s", patience=3)
+    yield producer
+    producer.close()
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_replies_stay_below_the_output_buffer_limit(narrow, producer, threads):
+    for n in range(40):
+        producer.add({"n": n, "blob": b"x" * 2_000_000})
+    seen = []
+    with running(Worker(narrow, "s", GROUP, lambda m: seen.append(int(m.fields["n"])), threads=threads)):
+        wait_until("all are handled", lambda: set(seen) == set(range(40)), timeout=20)
+        wait_until("nothing is pending", lambda: pending(narrow, "s") == 0)
+
+
+def test_many_large_messages_at_once(narrow, producer):
+    ids = producer.add_many({"n": n, "blob": b"x" * 1_000_000} for n in range(30))
+    assert len(set(ids)) == narrow.xlen("s") == 30
+
+
+def test_a_message_over_the_servers_limit_is_refused(narrow, producer):
+    with pytest.raises(RefusedError) as caught:
+        producer.add({"blob": b"x" * 5_000_000})
+    assert caught.value.added == []
+    with pytest.raises(RefusedError) as caught:
+        producer.add_many([{"n": 1}, {"blob": b"x" * 5_000_000}, {"n": 2}])
+    assert narrow.xlen("s") == len(caught.value.added)
+    before = narrow.xlen("s")
+    producer.add({"n": "next"})
+    assert narrow.xlen("s") == before + 1
+
+
+@pytest.mark.parametrize("count", [4_000, 20_000])
+def test_a_message_of_many_fields_is_dead_lettered_and_redriven(client, stream, count):
+    fields = {f"name {n}": f"value {n}" for n in range(count)}
+    entry = client.xadd(stream, fields)
+    letters = DeadLetters(client, stream, GROUP)
+
+    def refuse(message):
+        raise PermanentError("no")
+
+    with running(Worker(client, stream, GROUP, refuse)):
+        wait_until("it is dead-lettered", lambda: len(letters) == 1)
+    (letter,) = letters.read()
+    assert (letter.message.id, list(letter.message.fields.items())) == (entry, list(fields.items()))
+    (new,) = letters.redrive(letter.id)
+    assert list(client.xrange(stream, new, new)[0][1].items()) == list(fields.items())
+    assert len(letters) == 0
+    letters.close()
