@@ -9,13 +9,13 @@ from streamlab.queue import Producer, Worker
 from tests.queue.helpers import GROUP, Notes, pending, running
 from tests.waiting import wait_until
 
-# A worker that writes down each effect, and kills itself with SIGKILL when the third message passes a checkpoint.
+# A worker that writes down each effect, and kills itself with SIGKILL when so many messages have passed a checkpoint.
 SCRIPT = """
 import os, signal, sys
 from redis import Redis
 from streamlab.queue import Worker
 
-stream, checkpoint, threads, effects = sys.argv[1:]
+stream, checkpoint, threads, effects, after = sys.argv[1:]
 url = sys.stdin.readline().strip()
 passed = 0
 
@@ -23,7 +23,7 @@ def observe(kind, messages, note=""):
     global passed
     if kind == checkpoint:
         passed += len(messages)
-        if passed >= 3:
+        if passed >= int(after):
             os.kill(os.getpid(), signal.SIGKILL)
 
 def handler(message):
@@ -37,18 +37,19 @@ Worker(Redis.from_url(url), stream, "g", handler, consumer="victim", claim_after
 """
 
 
+@pytest.mark.parametrize("after", [3, 200], ids=["at the beginning", "while it reads ahead"])
 @pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("checkpoint", ["read", "started", "done", "acked", "failed", "retry", "claimed"])
-def test_killed_at(any_server, client_of_any, any_stream, tmp_path, checkpoint, threads):
+def test_killed_at(any_server, client_of_any, any_stream, tmp_path, checkpoint, threads, after):
     client, stream = client_of_any, any_stream
     effects = tmp_path / "effects"
     effects.touch()
     client.xgroup_create(stream, GROUP, id="0", mkstream=True)
     producer = Producer(client, stream)
-    ids = producer.add_many({"n": n} for n in range(60))
+    ids = producer.add_many({"n": n} for n in range(400))
     if checkpoint == "claimed":
-        client.xreadgroup(GROUP, "earlier victim", {stream: ">"}, count=30)
-    command = [sys.executable, "-c", SCRIPT, stream, checkpoint, str(threads), str(effects)]
+        client.xreadgroup(GROUP, "earlier victim", {stream: ">"}, count=300)
+    command = [sys.executable, "-c", SCRIPT, stream, checkpoint, str(threads), str(effects), str(after)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
         process.stdin.write(any_server.url + "\n")
         process.stdin.flush()
