@@ -5,14 +5,16 @@ import time
 import pytest
 
 from streamlab.queue import Worker
-from tests.queue.helpers import GROUP, Notes, add, consumers, running
+from tests.queue.helpers import GROUP, Notes, add, running
 from tests.waiting import wait_until
 
 
 def test_an_idle_worker_asks_little(client, stream):
     """A bound on commands a second, counted while the clock runs, whatever the machine's load."""
-    with running(Worker(client, stream, GROUP, print, claim_after=60)):
-        wait_until("it is at work", lambda: client.exists(stream) and consumers(client, stream))
+    add(client, stream, 1)
+    notes = Notes()
+    with running(Worker(client, stream, GROUP, lambda m: None, claim_after=60, observe=notes)):
+        wait_until("it has begun, and nothing is left to do", lambda: notes.ids("acked"))
         began, before = time.monotonic(), _commands(client)
         wait_until("four seconds have passed", lambda: time.monotonic() - began > 4)
         sent, seconds = _commands(client) - before - 1, time.monotonic() - began

@@ -32,14 +32,12 @@ def test_no_two_pairs_of_stream_and_group_share_a_key():
     assert len({key(*pair) for pair in pairs} | set(NASTY)) == len(pairs) + len(NASTY)
 
 
-NAME = st.text(alphabet="{}:%ab3Aü", min_size=1, max_size=6)
-
-
-@given(stream=NAME, group=NAME, other_stream=NAME, other_group=NAME)
-def test_keys_of_any_names(stream, group, other_stream, other_group):
-    assert key_slot(key(stream, group).encode()) == key_slot(stream.encode())
-    same = (stream, group) == (other_stream, other_group)
-    assert (key(stream, group) == key(other_stream, other_group)) == same
+@given(text=st.text(alphabet="{}:%ab3Aü", min_size=3, max_size=9))
+def test_keys_of_names_that_are_cut_at_different_places(text):
+    places = range(1, len(text) - 1)
+    pairs = {(text[:i], text[i + skipped :]) for i in places for skipped in (0, 1)}
+    assert len({key(*pair) for pair in pairs}) == len(pairs)
+    assert all(key_slot(key(stream, group).encode()) == key_slot(stream.encode()) for stream, group in pairs)
 
 
 def test_dead_letters_of_two_queues_with_similar_names(client, stream):
