@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from streamlab.errors import StreamlabError
 from streamlab.servers import ContainerServer, Persistence, ProcessServer, Server
@@ -59,3 +60,8 @@ SERVERS = [
 
 #: One of each kind that the lab starts itself, where the version does not matter.
 OWN_KINDS = [SERVERS[0], SERVERS[3]]
+
+
+def keys_of(client: Redis, prefix: str) -> list[str]:
+    """Keys that begin with a prefix, and those that the queue derives from them by making them a hash tag."""
+    return [key for first in ("", "{") for key in client.scan_iter(match=f"{first}{prefix}*", count=500)]

@@ -16,7 +16,7 @@ from redis import Redis
 
 from streamlab.errors import StreamlabError
 from streamlab.servers import ProcessServer, Server
-from tests.at_hand import SERVERS, AtHand
+from tests.at_hand import SERVERS, AtHand, keys_of
 from tests.waiting import wait_until
 
 # A shell that runs the tests in the background lets them ignore Ctrl-C, nohup also SIGHUP, and so would every process
@@ -93,7 +93,7 @@ def keys(server: Server) -> Iterator[str]:
     prefix = f"{server.prefix}{secrets.token_hex(4)}:"
     yield prefix
     with server.client() as client:
-        for key in client.scan_iter(match=f"{prefix}*", count=500):
+        for key in keys_of(client, prefix):
             client.unlink(key)
 
 
@@ -105,7 +105,7 @@ def stream(keys: str) -> str:
 
 def _no_key_is_left(server: Server) -> None:
     with server.client() as client:
-        left = list(client.scan_iter(match=f"{server.prefix}*", count=500))
+        left = keys_of(client, server.prefix)
     assert not left, f"keys are left behind on {server.description}: {left[:5]}"
 
 

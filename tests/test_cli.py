@@ -157,7 +157,7 @@ def test_doctor_answers_in_json():
 def test_bench_measures_both_sides():
     result = streamlab("bench", "queue", "--server", "process", "--messages", "2000", "--rounds", "1", "--json")
     rows = json.loads(result.stdout)
-    assert len(rows) == 4
+    assert len(rows) == 7
     for row in rows:
         assert row["base"] > 0
         assert row["ours"] > 0

@@ -96,7 +96,10 @@ class Connection:
 
     def post(self, *commands: Command, then: Callable[[Any], None] | None = None) -> Reply:
         """Put commands, next to each other, into what the next `flush` sends; `then` is told the reply or error."""
-        reply = Reply(commands, then)
+        return self.post_reply(Reply(commands, then))
+
+    def post_reply(self, reply: Reply) -> Reply:
+        """Put the commands of `reply` into what the next `flush` sends."""
         with self._lock:
             self._unsent.append(reply)
         return reply

@@ -1,4 +1,10 @@
-"""What runs handlers on messages in flight: the interface of both executors, and what may be a handler."""
+"""What runs handlers: one or several threads that take turns at reading.
+
+All threads are alike. They take messages from one queue; one that finds it nearly empty takes the lead: it reads, puts
+what it got into the queue, gives up the lead, and goes on handling. Quick handlers stay in one thread that way, without
+a hand-over for each message: waking another thread costs more than they do. Handlers that wait wake as many threads as
+they are worth. So a message waits only while all threads are busy, and a handler that hangs holds up only its thread.
+"""
 
 from __future__ import annotations
 
@@ -6,49 +12,288 @@ import asyncio
 import functools
 import inspect
 import logging
+import os
+import queue
+import threading
+import time
 import types
-from collections.abc import Sequence
-from typing import Any, Protocol
+import weakref
+from collections import deque
+from collections.abc import Callable, Collection
+from typing import Any
 
+from redis.exceptions import RedisError
+
+from streamlab.queue.errors import is_final
 from streamlab.queue.message import Handler, Message
+from streamlab.queue.settings import Settings
+from streamlab.queue.settlement import Settlement
 
 log = logging.getLogger(__name__)
 
-AHEAD = 0.02  # seconds of work that may be in flight: what a slow worker has read, no other can do
+_AHEAD = 0.02  # seconds of work that may be in flight: what a slow worker has read, no other can do
+_WORTH = 0.001  # seconds of work that are worth waking another thread
+_STALL = 0.02  # seconds after which a thread that nobody woke looks whether others make progress
+_SETTLE_WITHIN = 0.005  # seconds that an acknowledgement may wait for others
+_PAUSE = 0.1  # seconds between two attempts to settle, where Redis is away
 
-#: Messages, each with a monotonic time.
-Timed = Sequence[tuple[Message, float]]
+#: `Message.ours` of a message that another consumer has claimed.
+LOST = float("-inf")
 
 
-class Executor(Protocol):
-    """Runs handlers and settles their messages; a message is in flight from `submit` until it is settled.
+class Executor:
+    """Handles messages in `settings.threads` threads; the one that calls `run` is the first of them.
 
-    The heartbeat's thread calls `in_flight`, `running`, `abandon` and `confirm`.
+    Args:
+        handler: called with each message.
+        settlement: of its own connection where there are several threads; else of the one that reads.
+        settings: of the worker.
+        renew: see `heartbeat.renew`.
+        turn: called by the thread that has the lead: reads, and calls `submit`; false when the worker is to end.
     """
 
-    def room(self) -> int:
-        """Return how many messages may be read now; if none, it waits a moment and returns 0."""
+    def __init__(
+        self,
+        handler: Handler,
+        settlement: Settlement,
+        settings: Settings,
+        renew: Callable[[Collection[bytes]], set[bytes]],
+        turn: Callable[[], bool],
+    ) -> None:
+        self._handler = handler
+        self._settlement = settlement
+        self._settings = settings
+        self._renew = renew
+        self._turn = turn
+        self._threads = settings.threads
+        self._todo: deque[Message] = deque()
+        self._running: dict[int, tuple[Message, float]] = {}  # by thread: what it handles, and since when (monotonic)
+        self._abandoned: set[int] = set()  # threads whose handler hangs
+        self._count = 1  # messages to read next, if handlers are quick
+        self._quick = False  # whether so much is worth reading that threads need not wait for it
+        self._each: float | None = None  # seconds that a message takes, a moving average
+        self._lead = threading.Lock()
+        self._watch = threading.Lock()  # held by the thread that looks for a stall
+        self._settling = threading.Lock()
+        self._settled = time.monotonic()
+        self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._over = False
+        self._error: BaseException | None = None
+        self._pid = os.getpid()
 
-    def room_ahead(self) -> int:
-        """Return how many may be read while what was read last is still to be worked through; usually 0."""
+    def run(self) -> None:
+        """Work until `turn` says that it is over, and all that is in flight is handled. Raises what ended a thread."""
+        others = [
+            threading.Thread(target=self._guarded, args=(number,), name=f"handler {number}", daemon=True)
+            for number in range(1, self._threads)
+        ]
+        for thread in others:
+            thread.start()
+        _at_work.add(self)
+        try:
+            self._work(0)
+        finally:
+            _at_work.discard(self)
+            if os.getpid() == self._pid:
+                self._over = True
+                self.wake(self._threads)
+                for number, thread in enumerate(others, 1):
+                    while thread.is_alive() and number not in self._abandoned:
+                        thread.join(0.05)
+        if self._error is not None:
+            raise self._error
 
-    def submit(self, messages: list[Message], asked: float) -> None:
-        """Take messages that Redis was asked for at the monotonic time `asked`."""
+    def fail(self, error: BaseException) -> None:
+        """Let `run` end with the error that has ended a thread."""
+        self._error = self._error or error
+        self.wake(self._threads)
 
-    def in_flight(self) -> Timed:
-        """Return messages in flight, and when they were known to be ours. Empty while every handler is abandoned."""
+    def disown_child(self) -> None:
+        """End this copy of the executor in a forked child: it must handle nothing when it returns from the handler."""
+        self._todo.clear()
+        self._error = RuntimeError(
+            "a handler has forked, and its child has returned from it: end such a child with os._exit"
+        )
 
-    def running(self) -> Timed:
-        """Return messages whose handlers run and are not abandoned, and since when."""
+    def wake(self, threads: int) -> None:
+        """Let so many threads that wait look for work."""
+        for _ in range(threads):
+            self._wakes.put(None)
+
+    def room(self, *, ahead: bool = False) -> int:
+        """Return how many messages may be read now; `ahead`: while as many are still to be handled."""
+        if ahead or self._quick:
+            return min(self._count, self._settings.batch) if self._quick else 0
+        return max(1, min(self._threads - len(self.in_flight()), self._settings.batch))
+
+    @property
+    def backlog(self) -> bool:
+        """Whether messages wait for a thread."""
+        return bool(self._todo)
+
+    def submit(self, messages: list[Message]) -> None:
+        """Put messages into the queue. One that is in flight already is left to the handler that has it."""
+        if self._threads > 1:
+            there = {message.key for message in self.in_flight()}
+            if len(self._abandoned) >= self._threads - 1:  # one thread must be left for messages that do not hang
+                there |= {message.key for message, _ in self._running.copy().values()}
+            messages = [message for message in messages if message.key not in there]
+        self._todo.extend(messages)
+        work = float("inf") if self._each is None else len(messages) * self._each
+        if self._threads > 1 and work > _WORTH:
+            self.wake(int(min(self._threads - 1, len(messages), work / _WORTH)))
+
+    def in_flight(self) -> list[Message]:
+        """Return what is in flight; nothing while all handlers that run are abandoned, since nothing makes progress."""
+        if len(self._abandoned) == self._threads:
+            return []
+        return [*self._todo.copy(), *(message for message, _ in self.running())]
+
+    def running(self) -> list[tuple[Message, float]]:
+        """Return messages whose handlers run and are not abandoned, and since when (monotonic)."""
+        return [it for number, it in self._running.copy().items() if number not in self._abandoned]
 
     def abandon(self, message: Message) -> None:
         """Regard a message whose handler hangs as no longer in flight; others may claim it."""
+        self._abandoned |= {number for number, (it, _) in self._running.copy().items() if it is message}
 
-    def confirm(self, when: float, lost: set[bytes]) -> None:
-        """Take note that all in flight were still ours at the monotonic time `when`, except for the IDs in `lost`."""
+    def settle(self) -> None:
+        """Settle all that has ended. Raises RedisError if Redis does not take it; the next time tries again."""
+        with self._settling:
+            self._settlement.flush()
 
-    def close(self) -> None:
-        """Finish and settle what is in flight, except for what is abandoned."""
+    def _guarded(self, number: int) -> None:
+        try:
+            self._work(number)
+        except BaseException as error:
+            self.fail(error)
+        if os.getpid() != self._pid:  # a child of this thread, with none of the others: nothing could go on here
+            log.critical("%s", self._error)
+            os._exit(1)
+
+    def _work(self, number: int) -> None:
+        while self._error is None and not (self._over and not self._todo):
+            low = self._threads if self._quick else 1
+            leads = len(self._todo) < low and not self._over and self._lead.acquire(blocking=False)
+            if leads:
+                try:
+                    goes_on = self._turn()
+                finally:
+                    self._lead.release()
+                if not goes_on:
+                    if number == 0 and not self._todo:
+                        return
+                    self.wake(1)
+                    leads = False
+            if self._todo:
+                self._drain(number)
+            elif not leads:
+                self._settle_some()
+                self._wait()
+
+    def _wait(self) -> None:
+        """Wait to be woken. One thread at a time looks on its own whether a handler that was quick so far hangs."""
+        watches = self._watch.acquire(blocking=False)
+        try:
+            self._wakes.get(timeout=_STALL if watches and self._running else 1.0)
+        except queue.Empty:
+            pass
+        finally:
+            if watches:
+                self._watch.release()
+
+    def _drain(self, number: int) -> None:
+        """The loop that everything else is there for; a microsecond here is a microsecond a message."""
+        monotonic, handler, todo, running = time.monotonic, self._handler, self._todo, self._running
+        observe, done = self._settings.observe, self._settlement.done.append
+        doubtful = self._settings.claim_after / 2
+        count = 0
+        now = started = monotonic()
+        try:
+            while todo:
+                message = todo.popleft()
+                running[number] = message, now
+                if now - self._settled > _SETTLE_WITHIN:
+                    self._settle_some()
+                    now = monotonic()
+                if now - message.ours > doubtful and self._is_lost(message):
+                    continue
+                if observe is not None:
+                    observe("started", (message,))
+                try:
+                    result = handler(message)
+                    if result is not None:
+                        finish(result)
+                except Exception as error:
+                    self._settlement.failures.append((message, error))
+                    self._settled = 0.0  # soon
+                else:
+                    if observe is not None:
+                        observe("done", (message,))
+                    done(message)
+                count += 1
+                now = monotonic()
+                if number in self._abandoned:
+                    self._abandoned.discard(number)
+        except IndexError:  # another thread took the last one
+            pass
+        finally:
+            running.pop(number, None)
+        if count:
+            self._note((now - started) / count, count)
+
+    def _note(self, each: float, count: int) -> None:
+        """Learn from how long messages took how many to read: half of what may be in flight."""
+        each = max(each, 1e-7)
+        self._each = each if self._each is None else self._each + (each - self._each) * min(1.0, count / 20)
+        most = int(self._threads * _AHEAD / 2 / self._each)
+        self._quick = most >= self._threads
+        self._count = max(1, min(self._settings.batch, 2 * self._count, most))
+
+    def _is_lost(self, message: Message) -> bool:
+        """Whether another consumer has claimed a message that waited for long: the heartbeat knows, or Redis."""
+        if message.ours > 0:
+            # We stood still, or a handler took long and no heartbeat got through: look before going on.
+            waiting = [message, *self._todo.copy()]
+            before = time.monotonic()
+            try:
+                lost = self._renew([each.key for each in waiting])
+            except RedisError as error:
+                if is_final(error):
+                    raise
+                log.warning("cannot ask whether message %s is still ours (%s): handling it", message.id, error)
+                return False
+            for each in waiting:
+                each.ours = LOST if each.key in lost else before
+        if message.ours == LOST:
+            self._settings.tell("disowned", (message,), "before it was started")
+        return message.ours == LOST
+
+    def _settle_some(self) -> None:
+        """Settle what has ended, unless another thread is about it. Where Redis is away, a later time tries again."""
+        if not self._settling.acquire(blocking=False):
+            return
+        try:
+            self._settled = time.monotonic()
+            self._settlement.flush()
+        except RedisError as error:
+            if is_final(error):
+                raise
+            log.warning("cannot settle %d message(s) (%s): trying again", len(self._settlement.unconfirmed()), error)
+            self._settled = time.monotonic() + _PAUSE
+        finally:
+            self._settling.release()
+
+
+_at_work: weakref.WeakSet[Executor] = weakref.WeakSet()
+
+
+def _disown_children() -> None:
+    for executor in _at_work:
+        executor.disown_child()
+
+
+os.register_at_fork(after_in_child=_disown_children)
 
 
 def checked_handler(handler: Handler) -> Handler:

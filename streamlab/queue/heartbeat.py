@@ -12,7 +12,8 @@ from redis.exceptions import RedisError
 from streamlab.queue import scripts
 from streamlab.queue.connection import Connection
 from streamlab.queue.errors import is_final
-from streamlab.queue.executor import Executor, Timed
+from streamlab.queue.executor import LOST, Executor
+from streamlab.queue.message import Message
 from streamlab.queue.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -35,23 +36,20 @@ class Heartbeat:
     Args:
         settings: of the worker.
         executor: has the messages in flight.
-        ahead: gives what was read and not submitted yet, each with the monotonic time at which it was asked for.
+        ahead: gives what was read and not submitted yet.
         renew: resets the idle time of entries.
-        failed: told the error that ends this thread.
     """
 
     def __init__(
         self,
         settings: Settings,
         executor: Executor,
-        ahead: Callable[[], Timed],
+        ahead: Callable[[], list[Message]],
         renew: Callable[[Collection[bytes]], set[bytes]],
-        failed: Callable[[BaseException], None],
     ) -> None:
         self._executor = executor
         self._ahead = ahead
         self._renew = renew
-        self._failed = failed
         self._timeout = settings.handler_timeout
         self._age = settings.claim_after / 4
         self._every = min(settings.claim_after, self._timeout or settings.claim_after) / 4
@@ -72,7 +70,7 @@ class Heartbeat:
                 self._look_for_hanging()
                 self._beat()
         except BaseException as error:
-            self._failed(error)
+            self._executor.fail(error)
 
     def _look_for_hanging(self) -> None:
         running = self._executor.running()
@@ -93,12 +91,12 @@ class Heartbeat:
         if flights:  # else nothing makes progress, and others may claim what was read ahead, too
             flights = [*flights, *self._ahead()]
         before = time.monotonic()
-        ids = [message.key for message, known in flights if known < before - self._age]
-        if not ids:
-            return
+        old = [message for message in flights if message.ours < before - self._age]
         try:
-            self._executor.confirm(before, self._renew(ids))
+            lost = self._renew([message.key for message in old])
+            for message in old:
+                message.ours = LOST if message.key in lost else before
         except RedisError as error:
             if is_final(error):
                 raise
-            log.warning("no heartbeat for %d message(s) (%s): trying again in %.3g s", len(ids), error, self._every)
+            log.warning("no heartbeat for %d message(s) (%s): trying again in %.3g s", len(old), error, self._every)

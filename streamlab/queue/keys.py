@@ -20,7 +20,7 @@ def checked_name(what: str, name: object) -> str:
 
 def to_bytes(text: str) -> bytes:
     """Encode text for Redis. Surrogates become the bytes that they stand for (PEP 383): see `Message.fields`."""
-    return text.encode("utf-8", "surrogateescape")
+    return str.encode(text, "utf-8", "surrogateescape")
 
 
 def dead_stream(stream: str, group: str) -> str:

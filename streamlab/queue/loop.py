@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Collection, Sequence
@@ -17,17 +18,16 @@ from streamlab.queue.errors import is_elsewhere, is_final, is_group_gone
 from streamlab.queue.executor import Executor
 from streamlab.queue.group import create_group, forget_idle_consumers, leave_group, warn_of_eviction
 from streamlab.queue.heartbeat import Heartbeat, renew
-from streamlab.queue.inline import InlineExecutor
 from streamlab.queue.message import Handler, Message
 from streamlab.queue.reader import Reader
 from streamlab.queue.recovery import Recovery
 from streamlab.queue.settings import Settings
 from streamlab.queue.settlement import Settlement
-from streamlab.queue.threaded import ThreadedExecutor
 
 log = logging.getLogger(__name__)
 
 _BLOCK = 1.0  # seconds that one read waits, at most: so long may `stop` take on a quiet stream
+_SHORT = 0.05  # seconds that one read waits at least while handlers run that may fail
 _HOUSEKEEPING = 60.0  # seconds between two looks for consumers whose workers are gone
 
 
@@ -44,82 +44,84 @@ class Loop:
         self._second = Connection(client, timeout=settings.timeout)  # heartbeats, and what the threads settle
         self._reader = Reader(self._connection, settings)
         self._recovery = Recovery(self._connection, settings)
-        self._executor: Executor
-        if settings.threads == 1:
-            self._settlement = Settlement(self._connection, settings)
-            self._executor = InlineExecutor(handler, self._settlement, settings, self._renew)
-        else:
-            self._settlement = Settlement(self._second, settings)
-            self._executor = ThreadedExecutor(handler, self._settlement, settings, self._renew, self._fail)
-        self._error: BaseException | None = None  # what ended one of our threads
+        self._settlement = Settlement(self._connection if settings.threads == 1 else self._second, settings)
+        self._executor = Executor(handler, self._settlement, settings, self._renew, self._turn)
+        self._pid = os.getpid()
         self._existed = False  # whether the group has been there: where it is not, it was lost
         self._resume = True  # our own pending entries may hold something that we never saw
+        self._after = b""  # the ID behind which they are still to be looked through
+        self._pause = 0.0
         self._more = False  # whether the last answer was full: there is a backlog
         self._away = ""  # why Redis did not serve us, until it does again
         self._housekeeping = time.monotonic() + _HOUSEKEEPING
 
     def run(self) -> None:
         """Work until stopped, then finish what is in flight. Raises as `Worker.run`."""
-        heartbeat = Heartbeat(self._settings, self._executor, self._reader.ahead, self._renew, self._fail)
-        pause = 0.0
+        heartbeat = Heartbeat(self._settings, self._executor, self._reader.ahead, self._renew)
         try:
-            while self._reader.asked or not self._stopping.is_set():
-                if self._error is not None:
-                    raise self._error
-                try:
-                    if self._resume:
-                        self._take_up()
-                    self._turn()
-                    pause = 0.0
-                except RedisError as error:
-                    pause = min(max(0.05, pause * 2), 1.0)
-                    self._mend(error)
-                    self._stopping.wait(pause)
+            self._executor.run()
         finally:
-            self._leave()
-            heartbeat.stop()
-            self._connection.close()
-            self._second.close()
-        if self._error is not None:
-            raise self._error
+            if os.getpid() == self._pid:  # not in the child of a handler that forked: all of this is its parent's
+                self._leave()
+                heartbeat.stop()
+                self._connection.close()
+                self._second.close()
 
     def _renew(self, ids: Collection[bytes]) -> set[bytes]:
         return renew(self._second, self._settings, ids)
 
-    def _fail(self, error: BaseException) -> None:
-        """Let `run` end with the error that has ended a thread."""
-        self._error = self._error or error
+    def _turn(self) -> bool:
+        """What the thread in the lead does: read once; false when it is over. Waits where Redis cannot serve."""
+        if self._stopping.is_set() and not self._reader.asked:
+            return False
+        try:
+            if self._resume:
+                self._take_up()
+            if self._settlement.failures:
+                self._executor.settle()
+            self._settlement.post(self._connection)
+            if self._after:
+                self._take_own()
+            else:
+                self._read()
+            self._pause = 0.0
+        except RedisError as error:
+            self._pause = min(max(0.05, self._pause * 2), 1.0)
+            self._mend(error)
+            self._stopping.wait(self._pause)
+        return True
 
-    def _turn(self) -> None:
-        """One round: what is left behind if it is time to look, then what is new. So neither starves the other."""
+    def _read(self) -> None:
+        """What is left behind if it is time to look, then what is new. So neither starves the other."""
         reader, executor = self._reader, self._executor
         if not reader.asked:
             wait = self._recovery.wait(claims=reader.claims)
             retry = self._settlement.next_retry() - time.monotonic()
             if wait <= 0 or (retry <= 0 and not reader.claims):
-                self._recover()
+                if self._recover():
+                    return
                 wait = self._recovery.wait(claims=reader.claims)
-            if not (room := executor.room()):
-                return
-            reader.ask(room, 0 if self._more else max(0.001, min(wait, retry if retry > 0 else _BLOCK, _BLOCK)))
-        ahead = executor.room_ahead() if self._more and not self._stopping.is_set() else 0
+            if executor.running():  # what fails in another thread meanwhile may be due again so soon
+                retry = min(retry, max(self._settings.retry_delay, _SHORT))
+            block = 0 if self._more or executor.backlog else max(0.001, min(wait, retry, _BLOCK))
+            reader.ask(executor.room(), block)
+        ahead = executor.room(ahead=True) if self._more and not self._stopping.is_set() else 0
         if ahead and self._recovery.wait(claims=reader.claims) > 0:
             reader.ask(ahead)  # Redis works on it while we work on the answer to the one before
-        messages, asked, self._more = reader.answer()
+        messages, self._more = reader.answer()
         new = next((place for place, message in enumerate(messages) if message.deliveries == 1), len(messages))
-        self._take("claimed", messages[:new], asked)
-        self._take("read", messages[new:] if new else messages, asked)
+        self._take("claimed", messages[:new])
+        self._take("read", messages[new:] if new else messages)
         if time.monotonic() > self._housekeeping:
             self._housekeeping = time.monotonic() + _HOUSEKEEPING
             stream, group = self._settings.stream, self._settings.group
             forget_idle_consumers(self._connection, stream, group, max(10 * self._settings.claim_after, 600.0))
 
-    def _recover(self) -> None:
-        if room := self._executor.room():
-            asked = time.monotonic()
-            messages, deleted = self._recovery.step(self._reader.bounded(room))
-            self._deleted(deleted)
-            self._take("claimed", messages, asked)
+    def _recover(self) -> bool:
+        messages, deleted = self._recovery.step(self._reader.bounded(self._executor.room()))
+        self._deleted(deleted)
+        self._take("claimed", messages)
+        return bool(messages)
 
     def _take_up(self) -> None:
         """The group, and this consumer's own pending entries: after a start, and after every broken connection.
@@ -139,9 +141,8 @@ class Loop:
         self._existed = True
         # Older servers would list the consumer only after its first message.
         self._connection.call("XGROUP", "CREATECONSUMER", *self._settings.names)
-        if self._settings.threads == 1:
-            self._settlement.flush()  # what was done before the connection broke; threads have a settler
-        self._take_own()
+        self._executor.settle()  # what was done before the connection broke
+        self._after = b"-"
         self._resume = False
         if self._away:
             log.warning("Redis is back (it was away: %s)", self._away)
@@ -149,22 +150,17 @@ class Loop:
             self._away = ""
 
     def _take_own(self) -> None:
-        after = b"-"
-        while not self._stopping.is_set() and self._error is None:
-            if not (room := self._executor.room()):
-                continue
-            asked = time.monotonic()
-            skip = [message.key for message, _ in self._executor.in_flight()]
-            skip += [*self._settlement.unconfirmed(), *self._settlement.waiting()]
-            arguments = (*self._settings.names, after, self._reader.bounded(room), *skip)
-            last, rows, deleted = self._connection.run(scripts.TAKE_OWN, *arguments)
-            self._deleted(deleted)
-            self._take("own", [Message(key, raw, int(deliveries)) for key, raw, deliveries in rows], asked)
-            if not last:
-                return
-            after = b"(" + last
+        """Take the next of this consumer's own pending entries, except for those that this process knows of."""
+        skip = [message.key for message in self._executor.in_flight()]
+        skip += [*self._settlement.unconfirmed(), *self._settlement.waiting()]
+        arguments = (self._after, self._reader.bounded(self._executor.room()), *skip)
+        before = time.monotonic()
+        last, rows, deleted = self._connection.run(scripts.TAKE_OWN, *self._settings.names, *arguments)
+        self._after = b"(" + last if last else b""
+        self._deleted(deleted)
+        self._take("own", [Message(key, raw, deliveries, before) for key, raw, deliveries in rows])
 
-    def _take(self, kind: str, messages: list[Message], asked: float) -> None:
+    def _take(self, kind: str, messages: list[Message]) -> None:
         """Hand messages over; those that were delivered too often are dead-lettered instead."""
         if not messages:
             return
@@ -172,7 +168,7 @@ class Loop:
         if kind != "read":
             messages = self._settlement.within_limit(messages)
         if messages:
-            self._executor.submit(messages, asked)
+            self._executor.submit(messages)
 
     def _deleted(self, ids: Sequence[bytes]) -> None:
         if ids:
@@ -195,7 +191,7 @@ class Loop:
         """Finish what is in flight. What cannot be settled stays pending, and will be claimed."""
         settings = self._settings
         try:
-            self._executor.close()
+            self._executor.settle()
             leave_group(self._connection, settings.stream, settings.group, settings.consumer)
         except RedisError as error:
             text = "cannot delete consumer %r (%s): leaving it, XINFO CONSUMERS will list it"

@@ -14,14 +14,16 @@ class Message:
         raw: names and values in turn, as Redis sent them.
         deliveries: how often the entry has been delivered, this time included, as Redis counts. Not exact: a
             failover or a restart from an append-only file may have forgotten some.
+        ours: for the worker: when (monotonic) it last knew that the entry is pending for it.
     """
 
-    __slots__ = ("_fields", "deliveries", "key", "raw")
+    __slots__ = ("_fields", "deliveries", "key", "ours", "raw")
 
-    def __init__(self, key: bytes, raw: list[bytes], deliveries: int = 1) -> None:
+    def __init__(self, key: bytes, raw: list[bytes], deliveries: int = 1, ours: float = 0.0) -> None:
         self.key = key
         self.raw = raw
         self.deliveries = deliveries
+        self.ours = ours
         self._fields: dict[str, str] | None = None
 
     @property

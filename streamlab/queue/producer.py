@@ -216,7 +216,7 @@ def _part(value: object, what: str, name: object) -> Part:
         # Surrogates are how Message.fields gives back bytes that are not UTF-8: they become those bytes again.
         return to_bytes(value)
     if isinstance(value, bytes):
-        return bytes(value)
+        return b"".join([value])
     if isinstance(value, int) and not isinstance(value, bool):
         return int.__repr__(value)
     if isinstance(value, float):

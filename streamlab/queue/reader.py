@@ -15,7 +15,6 @@ from redis.exceptions import RedisError, ResponseError
 
 from streamlab.queue.connection import Command, Connection, Reply
 from streamlab.queue.errors import ReplyLostError
-from streamlab.queue.executor import Timed
 from streamlab.queue.message import Message
 from streamlab.queue.settings import Settings
 
@@ -69,14 +68,14 @@ class Reader:
         self._asked.append(_Asked(self._connection.post(command), time.monotonic(), count, block))
         self._connection.flush()
 
-    def answer(self) -> tuple[list[Message], float, bool]:
-        """Return the oldest answer: messages, the monotonic time at which they were asked for, and whether it is full.
+    def answer(self) -> tuple[list[Message], bool]:
+        """Return the messages of the oldest answer, and whether it is full.
 
         Where the server claims, those with more than one delivery come first. Raises as `Connection.get`.
         """
         asked = self._asked.popleft()
         try:
-            messages = self._messages(asked.reply)
+            messages = self._messages(asked)
         except ReplyLostError:
             self._cut = True
             self._most = max(1, asked.most // 2)  # perhaps it was too large for the server's output buffer
@@ -90,19 +89,20 @@ class Reader:
         self._most += self._most // 8 + 1 if self._cut else self._most
         sample = messages[:: max(1, len(messages) // 4)]
         self._weight = max((sum(map(len, message.raw)) for message in sample), default=self._weight) or 1.0
-        return messages, asked.when, len(messages) == asked.most
+        return messages, len(messages) == asked.most
 
-    def ahead(self) -> Timed:
+    def ahead(self) -> list[Message]:
         """For the heartbeat: the messages of answers that are outstanding while others are handled."""
         there = [asked for asked in self._asked.copy() if not asked.block]
         try:
-            return [(message, asked.when) for asked in there for message in self._messages(asked.reply)]
+            return [message for asked in there for message in self._messages(asked)]
         except RedisError:  # the thread that reads meets it, too
-            return ()
+            return []
 
-    def _messages(self, reply: Reply) -> list[Message]:
-        streams = self._connection.get(reply)
+    def _messages(self, asked: _Asked) -> list[Message]:
+        streams = self._connection.get(asked.reply)
+        when = asked.when
         rows: list[Any] = streams[0][1] if streams else []
         if rows and len(rows[0]) > 2:  # CLAIM: the idle time, and the deliveries before this one
-            return [Message(key, raw, deliveries + 1) for key, raw, _, deliveries in rows]
-        return [Message(key, raw) for key, raw in rows]
+            return [Message(key, raw, deliveries + 1, when) for key, raw, _, deliveries in rows]
+        return [Message(key, raw, 1, when) for key, raw in rows]

@@ -49,8 +49,11 @@ class Recovery:
         """
         started = time.monotonic()
         while True:
-            arguments = (*self._settings.names, self._idle, self._cursor, count)
-            self._cursor, rows, deleted = self._connection.run(scripts.CLAIM, *arguments)
+            command = ("XAUTOCLAIM", *self._settings.names, self._idle, self._cursor, "COUNT", count)
+            self._cursor, rows, *more = self._connection.call(*command)
+            # Redis 6.2 answers nil for an entry that was deleted; from 7.0 on, the IDs come in a third element.
+            rows = [row for row in rows if row is not None]
+            deleted = more[0] if more else []
             now = time.monotonic()
             if rows or deleted or self._cursor == b"0-0" or now - started > _STEP:
                 break
@@ -61,4 +64,9 @@ class Recovery:
         spent = min(now - started, _STEP)  # what is more than a step was a Redis that stood still, not our looking
         # Where one message was left behind there are often more.
         self._next = now + (0.0 if rows else max(pause, spent / _SHARE))
-        return [Message(key, raw, int(deliveries)) for key, raw, deliveries in rows], deleted
+        if not rows:
+            return [], deleted
+        counts = self._connection.run(scripts.COUNT, *self._settings.names, *[key for key, _ in rows])
+        # No count: it is not ours any more.
+        found = zip(rows, counts, strict=True)
+        return [Message(key, raw, count, started) for (key, raw), count in found if count], deleted

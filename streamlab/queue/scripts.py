@@ -46,19 +46,15 @@ end
 return {#pending > 0 and pending[#pending][1], rows, deleted}
 """)  # fmt: skip
 
-# KEYS: stream. ARGV: group, consumer, idle milliseconds, cursor, COUNT.
-# One step of a sweep. Returns {next cursor; {ID, fields, deliveries} of each claimed entry; deleted IDs}. Redis 6.2
-# answers nil for an entry that was deleted, and tells no IDs.
-CLAIM = Script(1, """-- claim (XAUTOCLAIM, XPENDING)
-local reply = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], 'COUNT', ARGV[5])
-local rows = {}
-for _, row in ipairs(reply[2]) do
-  if row then
-    local pending = redis.call('XPENDING', KEYS[1], ARGV[1], row[1], row[1], 1, ARGV[2])
-    rows[#rows + 1] = {row[1], row[2], pending[1][4]}
-  end
+# KEYS: stream. ARGV: group, consumer, then entry IDs. XAUTOCLAIM does not tell how often an entry was delivered.
+# Returns that for each, or false if it is not pending for the consumer (any more).
+COUNT = Script(1, """-- count deliveries (XPENDING)
+local counts = {}
+for i = 3, #ARGV do
+  local row = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2])[1]
+  counts[i - 2] = row and row[4] or false
 end
-return {reply[1], rows, reply[3] or {}}
+return counts
 """)  # fmt: skip
 
 # KEYS: stream. ARGV: group, consumer, then entry IDs. A plain XCLAIM would take back what another consumer has claimed

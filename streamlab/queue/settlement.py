@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from streamlab.queue import scripts
 from streamlab.queue.connection import Command, Connection, Part, Reply
@@ -31,48 +32,66 @@ _PLACE_OF_ID = 2 * HEAD.index("id") + 2  # among the items of a letter, from 1
 
 
 class Settlement:
-    """Settles one consumer's messages. `done` are those whose handlers have returned and whose XACK is to be posted."""
+    """Settles one consumer's messages.
+
+    Attributes:
+        done: messages whose handlers have returned and whose XACK is to be posted; any thread may append.
+        failures: messages whose handlers have raised, and what.
+    """
 
     def __init__(self, connection: Connection, settings: Settings) -> None:
         self.done: list[Message] = []
+        self.failures: list[tuple[Message, Exception]] = []
         self._connection = connection
         self._settings = settings
-        self._posted: list[list[Message]] = []  # acknowledgements on their way, oldest first
-        self._last: Reply  # to the newest of them
+        self._posted: dict[Reply, list[Message]] = {}  # acknowledgements on their way
+        self._lock = threading.Lock()
         self._error: Exception | None = None  # what Redis answered to one of them
         self._retry_at: dict[bytes, float] = {}  # when (monotonic) each message that waits for a retry is due
 
-    def post(self) -> None:
-        """Let the acknowledgements of what is done leave with the next command. Raises what the last ones met."""
+    def post(self, connection: Connection) -> Reply | None:
+        """Let the acknowledgements of what is done leave with a connection's next command.
+
+        Raises what Redis has answered to the last ones, if it was an error.
+        """
         if self._error is not None:
             error, self._error = self._error, None
             raise error
-        if not self.done:
-            return
-        messages = self.done[:]
-        del self.done[: len(messages)]  # another thread may append meanwhile
-        self._posted.append(messages)
+        with self._lock:
+            messages = self.done[:]
+            del self.done[: len(messages)]  # another thread may append meanwhile
+        if not messages:
+            return None
         stream, group, _ = self._settings.names
         again = [message.key for message in messages if message.deliveries > 1]
         if again:  # they may have left errors behind
-            self._connection.post(("HDEL", self._settings.failures, *again), then=self._note)
+            connection.post(("HDEL", self._settings.failures, *again), then=self._note)
         keys = [message.key for message in messages]
-        self._last = self._connection.post(("XACK", stream, group, *keys), then=self._acknowledged)
+        reply = Reply((("XACK", stream, group, *keys),), lambda value: self._acknowledged(reply, value))
+        self._posted[reply] = messages
+        return connection.post_reply(reply)
 
     def flush(self) -> None:
-        """Acknowledge what is done, now. If the connection fails, the next time says it again."""
-        self.post()
-        if self._posted:
+        """Settle all that has ended, now. Where Redis does not take it, the next time says it again."""
+        if reply := self.post(self._connection):
             try:
-                self._connection.get(self._last)
+                self._connection.get(reply)
             finally:
                 self._error = None
+        while self.failures:
+            failure = self.failures.pop(0)
+            try:
+                self._failed(*failure)
+            except RedisError:
+                self.failures.append(failure)
+                raise
 
     def unconfirmed(self) -> list[bytes]:
-        """Return entry IDs of messages that are done and, for all that is known, still pending."""
-        return [message.key for messages in (self.done, *self._posted) for message in messages]
+        """Return entry IDs of messages that have ended and, for all that is known, are still pending."""
+        ended = [*self.done, *(message for message, _ in self.failures)]
+        return [message.key for messages in (ended, *self._posted.copy().values()) for message in messages]
 
-    def failed(self, message: Message, error: Exception) -> None:
+    def _failed(self, message: Message, error: Exception) -> None:
         """Settle a message whose handler raised: dead letter or retry."""
         self._settings.tell("failed", (message,), f"{type(error).__name__}: {error}"[:500])
         if isinstance(error, PermanentError):
@@ -106,11 +125,11 @@ class Settlement:
                 self._retry_at.pop(key, None)
         return first
 
-    def _acknowledged(self, reply: Any) -> None:
-        messages = self._posted.pop(0)
-        if isinstance(reply, Exception):
+    def _acknowledged(self, reply: Reply, value: Any) -> None:
+        messages = self._posted.pop(reply)
+        if isinstance(value, Exception):
             self.done += messages
-            self._note(reply)
+            self._note(value)
         else:
             self._settings.tell("acked", messages)
 

@@ -4,6 +4,7 @@ import secrets
 
 import pytest
 
+from tests.at_hand import keys_of
 from tests.queue.helpers import GROUP
 
 
@@ -17,7 +18,7 @@ def client_of_any(any_server):
 def any_stream(any_server, client_of_any):
     stream = f"{any_server.prefix}{secrets.token_hex(4)}"
     yield stream
-    for key in client_of_any.scan_iter(match=f"{stream}*", count=500):
+    for key in keys_of(client_of_any, stream):
         client_of_any.unlink(key)
 
 

@@ -65,10 +65,11 @@ def test_a_handler_that_hangs_too_long_loses_its_message(client, stream, caplog,
         if message.id == entry:
             release.wait(20)
 
-    hanging = Worker(client, stream, GROUP, hang, consumer="one", threads=threads, claim_after=0.3, handler_timeout=0.6)
+    more = {"claim_after": 0.3, "max_deliveries": 100}
+    hanging = Worker(client, stream, GROUP, hang, consumer="one", threads=threads, handler_timeout=0.6, **more)
     with running(hanging):
         wait_until("the first worker has it", lambda: first)
-        with running(Worker(client, stream, GROUP, lambda m: second.append(m.id), consumer="two", claim_after=0.3)):
+        with running(Worker(client, stream, GROUP, lambda m: second.append(m.id), consumer="two", **more)):
             wait_until("the second worker has done it", lambda: second == [entry])
             wait_until("it is acknowledged", lambda: pending(client, stream) == 0)
             release.set()

@@ -3,6 +3,7 @@
 import time
 
 from streamlab.queue import DeadLetters, PermanentError, Worker
+from tests.at_hand import keys_of
 from tests.queue.helpers import GROUP, Notes, add, pending, running, strand
 from tests.waiting import wait_until
 
@@ -21,7 +22,7 @@ def test_a_failure_is_tried_again_soon_and_counted(client, stream):
     assert [deliveries for _, deliveries in attempts] == [1, 2, 3]
     assert attempts[1][0] - attempts[0][0] >= 0.1
     assert attempts[2][0] - attempts[1][0] >= 0.2
-    assert not client.keys(f"{stream}:*"), "the record of the failures went with the success"
+    assert keys_of(client, stream) == [stream], "the record of the failures went with the success"
 
 
 def test_after_too_many_deliveries_a_message_is_buried_with_its_history(client, stream):
