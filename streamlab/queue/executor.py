@@ -183,7 +183,8 @@ class Executor:
                 if not goes_on:
                     if number == 0 and not self._todo:
                         return
-                    self.wake(1)
+                    if 0 not in self._running:  # the first thread waits, and is the one to end it
+                        self.wake(1)
                     leads = False
             if self._todo:
                 self._drain(number)

@@ -47,7 +47,7 @@ class Loop:
         self._settlement = Settlement(self._connection if settings.threads == 1 else self._second, settings)
         self._executor = Executor(handler, self._settlement, settings, self._renew, self._turn)
         self._pid = os.getpid()
-        self._existed = False  # whether the group has been there: where it is not, it was lost
+        self.existed = False  # whether the group has been there: where it is not, it was lost
         self._resume = True  # our own pending entries may hold something that we never saw
         self._after = b""  # the ID behind which they are still to be looked through
         self._pause = 0.0
@@ -130,15 +130,15 @@ class Loop:
         does not keep those, but no other worker can know that they were never seen: we look ourselves.
         """
         stream, group = self._settings.stream, self._settings.group
-        made = create_group(self._connection, stream, group, start="0" if self._existed else self._start)
-        if made and self._existed:
+        made = create_group(self._connection, stream, group, start="0" if self.existed else self._start)
+        if made and self.existed:
             log.warning("group %r of stream %r was gone: it is made again and starts at 0", group, stream)
             self._settings.tell("healed", (), "the group was gone")
         elif made:
             log.info("made group %r on stream %r", group, stream)
-        if not self._existed:
+        if not self.existed:
             warn_of_eviction(self._connection, stream)
-        self._existed = True
+        self.existed = True
         # Older servers would list the consumer only after its first message.
         self._connection.call("XGROUP", "CREATECONSUMER", *self._settings.names)
         self._executor.settle()  # what was done before the connection broke

@@ -123,8 +123,11 @@ class Worker:
         if not self._running().acquire(blocking=False):
             raise RuntimeError(f"worker {self.consumer!r} runs already: make one for each thread, or set threads=")
         try:
+            loop = Loop(self._client, self._handler, self._settings(), self._stopping(), self._start)
             with self._signals():
-                Loop(self._client, self._handler, self._settings(), self._stopping(), self._start).run()
+                loop.run()
+            if loop.existed:
+                self._start = "0"  # a group that is gone at the next run has been lost
         finally:
             self._stopping().clear()
             self._running().release()

@@ -1,6 +1,8 @@
 """How `run` ends: by an error that is no Exception, after `stop`, and not by a second call beside the first."""
 
 import asyncio
+import threading
+import time
 
 import pytest
 
@@ -57,3 +59,35 @@ def test_a_worker_does_not_run_twice_at_once(client_of_any, any_stream):
             assert isinstance(second.ended(), RuntimeError)
             (late,) = add(client_of_any, any_stream, 1)
             wait_until("the first goes on", lambda: seen == [first, late])
+
+
+def test_a_group_that_is_lost_between_two_runs_starts_at_the_beginning(client_of_any, any_stream):
+    client, stream, seen = client_of_any, any_stream, []
+    worker = Worker(client, stream, GROUP, lambda m: seen.append(m.id), start="$")
+    with running(worker):
+        wait_until("the group is there", lambda: client.exists(stream) and client.xinfo_groups(stream))
+    client.delete(stream)
+    (entry,) = add(client, stream, 1)
+    with running(worker):
+        wait_until("what was added before the second run is handled", lambda: seen == [entry])
+
+
+def test_waiting_for_the_last_handler_takes_no_processor(client_of_any, any_stream):
+    """The thread that called `run` has it: the others wait until it returns, and do not keep each other awake."""
+    last, others, held = threading.Event(), threading.Event(), []
+
+    def handler(message):
+        held.append(message.id)
+        (last if threading.current_thread().name == "worker under test" else others).wait(20)
+
+    add(client_of_any, any_stream, 4)
+    worker = Worker(client_of_any, any_stream, GROUP, handler, threads=4)
+    with running(worker):
+        wait_until("each thread has a message", lambda: len(held) == 4)
+        worker.stop()
+        others.set()
+        began, used = time.monotonic(), time.process_time()
+        wait_until("a second has passed", lambda: time.monotonic() - began > 1)
+        used = time.process_time() - used
+        last.set()
+    assert used < 0.7, f"{used:.2f} s of processor time"
