@@ -119,6 +119,7 @@ class Loop:
 
     def _recover(self) -> bool:
         messages, deleted = self._recovery.step(self._reader.bounded(self._executor.room()))
+        self._reader.weigh(messages)
         self._deleted(deleted)
         self._take("claimed", messages)
         return bool(messages)
@@ -158,7 +159,9 @@ class Loop:
         last, rows, deleted = self._connection.run(scripts.TAKE_OWN, *self._settings.names, *arguments)
         self._after = b"(" + last if last else b""
         self._deleted(deleted)
-        self._take("own", [Message(key, raw, deliveries, before) for key, raw, deliveries in rows])
+        messages = [Message(key, raw, deliveries, before) for key, raw, deliveries in rows]
+        self._reader.weigh(messages)
+        self._take("own", messages)
 
     def _take(self, kind: str, messages: list[Message]) -> None:
         """Hand messages over; those that were delivered too often are dead-lettered instead."""

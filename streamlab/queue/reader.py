@@ -86,10 +86,14 @@ class Reader:
             self._options.pop(0)
             self.ask(asked.most, asked.block)
             return self.answer()
+        self.weigh(messages)
+        return messages, len(messages) == asked.most
+
+    def weigh(self, messages: list[Message]) -> None:
+        """Learn from messages that came whole how many the next reply may bring."""
         self._most += self._most // 8 + 1 if self._cut else self._most
         sample = messages[:: max(1, len(messages) // 4)]
         self._weight = max((sum(map(len, message.raw)) for message in sample), default=self._weight) or 1.0
-        return messages, len(messages) == asked.most
 
     def ahead(self) -> list[Message]:
         """For the heartbeat: the messages of answers that are outstanding while others are handled."""
