@@ -7,7 +7,7 @@ Producer and worker take any redis-py client and know nothing of the lab. Read t
     worker        the settings, and how a worker is started and stopped
     loop          one run of it: recover, read, hand over
     reader        XREADGROUP: new messages, asked ahead of time, bounded in bytes
-    executor      runs handlers: inline in the thread that reads, or threaded
+    executor      runs handlers, in one or several threads that take turns at reading
     settlement    acknowledges, schedules a retry, or dead-letters
     recovery      claims what a crashed worker left in its pending entries list (PEL)
     heartbeat     keeps messages in flight from being claimed while their worker is alive

@@ -212,7 +212,10 @@ class Executor:
         now = started = monotonic()
         try:
             while todo:
-                message = todo.popleft()
+                try:
+                    message = todo.popleft()
+                except IndexError:  # another thread took the last one
+                    break
                 running[number] = message, now
                 if now - self._settled > _SETTLE_WITHIN:
                     self._settle_some()
@@ -236,8 +239,6 @@ class Executor:
                 now = monotonic()
                 if number in self._abandoned:
                     self._abandoned.discard(number)
-        except IndexError:  # another thread took the last one
-            pass
         finally:
             running.pop(number, None)
         if count:
@@ -318,7 +319,7 @@ def finish(result: object) -> None:
     """Deal with what a handler returned where it is work that is still to be done.
 
     A coroutine is run to its end, in an event loop of its own. Raises TypeError for anything else that would have to be
-    awaited or iterated: nobody will, so the message counts as failed.
+    awaited or iterated: the worker does neither, so the message counts as failed.
     """
     if isinstance(result, types.CoroutineType):
         _warn_of_coroutine()

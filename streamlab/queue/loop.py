@@ -27,6 +27,7 @@ from streamlab.queue.settlement import Settlement
 log = logging.getLogger(__name__)
 
 _BLOCK = 1.0  # seconds that one read waits, at most: so long may `stop` take on a quiet stream
+_SWEEPS = 20  # claims in a row before new messages get their turn
 _SHORT = 0.05  # seconds that one read waits at least while handlers run that may fail
 _HOUSEKEEPING = 60.0  # seconds between two looks for consumers whose workers are gone
 
@@ -51,6 +52,7 @@ class Loop:
         self._resume = True  # our own pending entries may hold something that we never saw
         self._after = b""  # the ID behind which they are still to be looked through
         self._pause = 0.0
+        self._swept = 0  # claims in a row
         self._more = False  # whether the last answer was full: there is a backlog
         self._away = ""  # why Redis did not serve us, until it does again
         self._housekeeping = time.monotonic() + _HOUSEKEEPING
@@ -97,13 +99,16 @@ class Loop:
         if not reader.asked:
             wait = self._recovery.wait(claims=reader.claims)
             retry = self._settlement.next_retry() - time.monotonic()
-            if wait <= 0 or (retry <= 0 and not reader.claims):
+            due = wait <= 0 or (retry <= 0 and not reader.claims)
+            if due and self._swept < _SWEEPS:
                 if self._recover():
+                    self._swept += 1
                     return
-                wait = self._recovery.wait(claims=reader.claims)
+                due, wait = False, self._recovery.wait(claims=reader.claims)
+            self._swept = 0
             if executor.running():  # what fails in another thread meanwhile may be due again so soon
                 retry = min(retry, max(self._settings.retry_delay, _SHORT))
-            block = 0 if self._more or executor.backlog else max(0.001, min(wait, retry, _BLOCK))
+            block = 0 if due or self._more or executor.backlog else max(0.001, min(wait, retry, _BLOCK))
             reader.ask(executor.room(), block)
         ahead = executor.room(ahead=True) if self._more and not self._stopping.is_set() else 0
         if ahead and self._recovery.wait(claims=reader.claims) > 0:

@@ -152,7 +152,7 @@ return gone
 
 # KEYS: stream. ARGV: entries to keep at least. The bound is the oldest entry that some group still needs: its oldest
 # pending one, else the one after its last delivered. Returns how many entries were removed.
-# Without a group nobody has finished with anything.
+# Without a group no entry is finished.
 TRIM = Script(1, """-- trim (XLEN, XINFO GROUPS, XPENDING, XRANGE, XTRIM)
 local function padded(digits) return string.rep('0', 20 - #digits) .. digits end
 local function before(a, b)

@@ -1,7 +1,7 @@
 """What happens to a message after its handler: acknowledged, scheduled for a retry, or dead-lettered.
 
 Retry and dead letter are conditional on the message still being this consumer's. Acknowledging is not: the effect
-exists, whoever the message is assigned to by now.
+exists, whichever consumer the message is assigned to by now.
 """
 
 from __future__ import annotations

@@ -75,3 +75,23 @@ def test_pending_entries_that_were_deleted_are_noticed(server, client, stream, g
         wait_until("the two others are done", lambda: len(notes.ids("acked")) == 2)
         wait_until("nothing is pending", lambda: pending(client, stream) == 0)
     assert set(notes.ids("deleted")) == set(ids[:2])
+
+
+def test_new_messages_get_their_turn_beside_many_that_are_stranded(client_of_any, any_stream):
+    client, stream = client_of_any, any_stream
+    client.xgroup_create(stream, GROUP, id="0", mkstream=True)
+    add(client, stream, 400)
+    stranded = strand(client, stream, 400)
+    order, new = [], []
+
+    def handler(message):
+        order.append(message.id)
+        if len(order) == 20:
+            new.extend(add(client, stream, 1))
+        time.sleep(0.002)  # the work
+
+    wait_until("they are idle", lambda: client.xpending_range(stream, GROUP, "-", "+", 1, idle=60))
+    with running(Worker(client, stream, GROUP, handler, claim_after=0.05)):
+        wait_until("all are done", lambda: len(set(order)) == 401)
+    assert set(order) == {*stranded, *new}
+    assert order.index(new[0]) < 300, "it did not wait for all that was stranded"
