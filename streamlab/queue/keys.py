@@ -6,6 +6,8 @@ of stream and group share one.
 
 from __future__ import annotations
 
+from functools import cache
+
 from redis.crc import key_slot
 
 
@@ -47,6 +49,9 @@ def _derived(stream: str, group: str, what: str) -> str:
     if "}" not in stream:
         return f"{{{stream}}}:{group}:{what}"
     # A brace makes it impossible to use the name as a tag: any number of the same slot will do.
-    slot = key_slot(to_bytes(stream))
-    number = next(n for n in range(1 << 20) if key_slot(b"%d" % n) == slot)
-    return f"{{{number}}}{stream}::{group}:{what}:tagged"
+    return f"{{{_number_in(key_slot(to_bytes(stream)))}}}{stream}::{group}:{what}:tagged"
+
+
+@cache
+def _number_in(slot: int) -> int:
+    return next(number for number in range(1 << 20) if key_slot(b"%d" % number) == slot)
