@@ -13,22 +13,15 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    NoPermissionError,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import BusyLoadingError, NoPermissionError, RedisError, ResponseError
 from redis.retry import Retry
 
-from streamlab.queue.errors import NotSentError, ReplyLostError, is_elsewhere, is_refused_by_acl
-from streamlab.queue.scripts import Script
+from streamlab.queue.errors import LOCKED_OUT, NotSentError, ReplyLostError, is_elsewhere, is_refused_by_acl
 
 #: What a command may consist of.
 Part = str | bytes | int | float
@@ -37,20 +30,17 @@ Command = tuple[Part, ...]
 T = TypeVar("T")
 
 
+@dataclass(eq=False, slots=True)
 class Reply:
     """What was posted together, and what came back: one reply, or a list of several with errors in their places."""
 
-    __slots__ = ("commands", "done", "sent", "then", "value")
-
-    def __init__(self, commands: tuple[Command, ...], then: Callable[[Any], None] | None) -> None:
-        self.commands = commands
-        self.then = then
-        self.sent = False
-        self.done = False
-        self.value: Any = None
+    commands: tuple[Command, ...]
+    then: Callable[[Any], None] | None  # is told what came back
+    sent: bool = False
+    done: bool = False
+    value: Any = None
 
     def settle(self, value: Any) -> None:
-        """Take the reply, and tell who asked to be told."""
         self.value = value
         self.done = True
         if self.then is not None:
@@ -60,10 +50,9 @@ class Reply:
 class Connection:
     """A socket with the address and credentials of `client`, dialled when it is needed.
 
-    Commands are posted, and leave with the next `flush`; `get` waits for a reply, and reads those before it.
-
-    Several threads may use it; while one waits for a reply, the others wait for it. It belongs to the process that made
-    it: a forked child that used it would talk into its parent's commands.
+    Commands are posted, and leave with the next `flush`; `get` waits for a reply, and reads those before it. Several
+    threads may use it; while one waits for a reply, the others wait for it. It belongs to the process that made it: a
+    forked child that used it would talk into its parent's commands.
 
     Args:
         client: a `redis.Redis`, also from Sentinel's `master_for`; its own connections are left alone.
@@ -75,9 +64,7 @@ class Connection:
 
     def __init__(self, client: Redis, *, timeout: float = 5.0, block: float = 0.0) -> None:
         pool = checked_client(client).connection_pool
-        settings = dict(pool.connection_kwargs)
-        settings.pop("event_dispatcher", None)
-        settings |= {
+        settings = dict(pool.connection_kwargs) | {
             "protocol": 2,  # one shape of replies on every server
             "decode_responses": False,  # one message with bad bytes must not spoil the reply of a whole batch
             "retry": Retry(NoBackoff(), 0),
@@ -87,6 +74,7 @@ class Connection:
             "socket_timeout": timeout + block,
             "socket_connect_timeout": timeout,
         }
+        settings.pop("event_dispatcher", None)
         self._raw: Any = pool.connection_class(**settings)
         self._unsent: list[Reply] = []
         self._sent: deque[Reply] = deque()
@@ -96,10 +84,7 @@ class Connection:
 
     def post(self, *commands: Command, then: Callable[[Any], None] | None = None) -> Reply:
         """Put commands, next to each other, into what the next `flush` sends; `then` is told the reply or error."""
-        return self.post_reply(Reply(commands, then))
-
-    def post_reply(self, reply: Reply) -> Reply:
-        """Put the commands of `reply` into what the next `flush` sends."""
+        reply = Reply(commands, then)
         with self._lock:
             self._unsent.append(reply)
         return reply
@@ -127,16 +112,17 @@ class Connection:
                 packed = self._raw.pack_commands([command for reply in replies for command in reply.commands])
                 self._raw.connect()
             except (RedisError, OSError) as error:
-                self._fail(error if isinstance(error, (AuthenticationError, AuthorizationError))
-                           else NotSentError(str(error)), replies)  # fmt: skip
+                self._drop(error)
+                for reply in replies:
+                    reply.settle(error if isinstance(error, LOCKED_OUT) else NotSentError(str(error)))
                 return
+            self._sent += replies
             try:
                 self._raw.send_packed_command(packed, check_health=False)
             except (RedisError, OSError) as error:
-                self._fail(ReplyLostError(str(error)), replies[:-1])
-                self._fail(NotSentError(str(error)), replies[-1:])
-                return
-            self._sent += replies
+                last = self._sent.pop()
+                self._drop(error)
+                last.settle(NotSentError(str(error)))
 
     def get(self, reply: Reply) -> Any:
         """The reply of a command that was posted.
@@ -159,14 +145,18 @@ class Connection:
         """Send one command and return its reply; raises as `get`."""
         return self.get(self.post(command))
 
-    def run(self, script: Script, *keys_and_arguments: Any) -> Any:
-        """Run a script; raises as `get`."""
-        return self.call(*script.command(*keys_and_arguments))
+    def transaction(self, *commands: Command) -> list[Any]:
+        """Run commands in MULTI and EXEC; their replies. Raises the first error among them, as `get`."""
+        *queued, results = self.get(self.post(("MULTI",), *commands, ("EXEC",)))
+        for reply in (*queued, *results) if isinstance(results, list) else (*queued, results):
+            if isinstance(reply, Exception):
+                raise reply
+        return results  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Drop the connection; the next command makes a new one."""
         with self._lock:
-            self._fail(ReplyLostError("the connection was closed"), [])
+            self._drop("the connection was closed")
 
     def _read(self) -> None:
         """Settle the oldest reply that is outstanding."""
@@ -179,24 +169,22 @@ class Connection:
                 self._elsewhere = self._elsewhere or is_elsewhere(error)
                 values.append(_naming(command, error) if is_refused_by_acl(error) else error)
             except (RedisError, OSError) as error:
-                self._fail(ReplyLostError(str(error)), [])
+                self._drop(error)
                 return
             except BaseException as error:
-                self._fail(ReplyLostError(f"interrupted by {type(error).__name__}"), [])
+                self._drop(f"interrupted by {type(error).__name__}")
                 raise
         self._sent.popleft()
         reply.settle(values if len(values) > 1 else values[0])
 
-    def _fail(self, error: Exception, replies: list[Reply]) -> None:
-        """Drop the connection: nobody answers what was sent, and `error` is the answer to `replies`."""
-        lost, self._sent = list(self._sent), deque()
+    def _drop(self, why: object) -> None:
+        """Drop the connection: nobody answers what was sent."""
+        lost, self._sent = self._sent, deque()
         self._elsewhere = False
         with contextlib.suppress(RedisError, OSError):
             self._raw.disconnect()
         for reply in lost:
-            reply.settle(ReplyLostError(str(error)))
-        for reply in replies:
-            reply.settle(error)
+            reply.settle(ReplyLostError(str(why)))
 
     def _closed_by_redis(self) -> bool:
         try:
@@ -220,15 +208,10 @@ def checked_client(client: object) -> Redis:
 
 
 def _naming(command: Command, error: Exception) -> NoPermissionError:
-    """Make an error of Redis's access control list name the command and its keys, which some versions leave out."""
-    name, *rest = (part.decode(errors="replace") if isinstance(part, bytes) else str(part) for part in command)
-    if name == "EVAL":
-        name, keys = f"the script {Script.name_of(rest[0])}", rest[2 : 2 + int(rest[1])]
-    elif name == "XREADGROUP":
-        keys = rest[-2:-1]
-    else:
-        keys = rest[1:2] if name in ("XGROUP", "XINFO") else rest[:1]
-    return NoPermissionError(f"{error}: {name} on {', '.join(map(repr, keys))} needs this permission")
+    """Let an error of Redis's access control list name command and keys, which some versions leave out."""
+    parts = (part.decode(errors="replace") if isinstance(part, bytes) else str(part) for part in command)
+    text = " ".join(part.partition("\n")[0] for part in parts)  # of a script, its name
+    return NoPermissionError(f"{error}: {text[:200]}")
 
 
 class PerProcess(Generic[T]):

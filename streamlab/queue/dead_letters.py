@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +12,7 @@ from streamlab.queue import scripts
 from streamlab.queue.connection import Connection, PerProcess, checked_client
 from streamlab.queue.keys import checked_name, dead_stream, old_dead_stream, to_bytes
 from streamlab.queue.message import Message
-from streamlab.queue.settlement import HEAD, transaction
-
-_HEAD = 2 * len(HEAD)  # items of a letter before the message's own
+from streamlab.queue.settlement import HEAD
 
 
 @dataclass(frozen=True)
@@ -59,8 +56,7 @@ class DeadLetters:
         self._connection = PerProcess(lambda: Connection(client))
 
     def __len__(self) -> int:
-        connection = self._connection()
-        return sum(int(connection.call("XLEN", key)) for key in self._keys)
+        return sum(int(self._connection().call("XLEN", key)) for key in self._keys)
 
     def read(self, *, after: str = "0-0", count: int = 100) -> list[DeadLetter]:
         """The next `count` letters after the letter with ID `after`, oldest first."""
@@ -74,44 +70,35 @@ class DeadLetters:
 
         Every group of the stream gets them, not only this one. Their deliveries are counted anew.
         """
-        new = []
-        for letter in ids:
-            for key in self._keys:
-                entry = self._redrive(key, letter)
-                if entry:
-                    new.append(entry.decode())
-                    break
-        return new
+        entries = [self._redrive(key, letter) for letter in ids for key in self._keys]
+        return [entry.decode() for entry in entries if entry]
 
     def discard(self, *ids: str) -> int:
         """Throw letters away; how many there were."""
-        connection = self._connection()
-        return sum(int(connection.call("XDEL", key, *ids)) for key in self._keys) if ids else 0
+        return sum(int(self._connection().call("XDEL", key, *ids)) for key in self._keys) if ids else 0
 
     def close(self) -> None:
         """Drop the connection."""
         self._connection().close()
 
     def _redrive(self, key: bytes, letter: str) -> bytes | None:
-        connection = self._connection()
-        rows: Sequence[Any] = connection.call("XRANGE", key, letter, letter)
+        rows = self._connection().call("XRANGE", key, letter, letter)
         if not rows:
             return None
-        message = rows[0][1][_HEAD:]
-        entry, moved = transaction(
-            connection,
+        message = rows[0][1][HEAD:]
+        entry, moved = self._connection().transaction(
             ("XADD", self._stream, "*", *message),
-            scripts.REDRIVE.command(key, self._stream, letter, _HEAD, len(message)),
+            ("EVAL", scripts.REDRIVE, 2, key, self._stream, letter, HEAD, len(message)),
         )
         return entry if moved else None
 
 
 def _letter(row: list[Any]) -> DeadLetter:
-    entry_id, items = row
-    head = Message(b"", items[:_HEAD]).fields
+    letter, items = row
+    head = Message(b"", items[:HEAD]).fields
     return DeadLetter(
-        id=entry_id.decode(),
-        message=Message(head["id"].encode(), items[_HEAD:], int(head["deliveries"])),
+        id=letter.decode(),
+        message=Message(head["id"].encode(), items[HEAD:], int(head["deliveries"])),
         reason=head["reason"],
         error=head["error"],
         consumer=head["consumer"],

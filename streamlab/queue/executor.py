@@ -19,13 +19,13 @@ import time
 import types
 import weakref
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.exceptions import RedisError
 
 from streamlab.queue.errors import is_final
-from streamlab.queue.message import Handler, Message
+from streamlab.queue.message import LOST, Handler, Message, Renew
 from streamlab.queue.settings import Settings
 from streamlab.queue.settlement import Settlement
 
@@ -37,36 +37,23 @@ _STALL = 0.02  # seconds after which a thread that nobody woke looks whether oth
 _SETTLE_WITHIN = 0.005  # seconds that an acknowledgement may wait for others
 _PAUSE = 0.1  # seconds between two attempts to settle, where Redis is away
 
-#: `Message.ours` of a message that another consumer has claimed.
-LOST = float("-inf")
-
 
 class Executor:
     """Handles messages in `settings.threads` threads; the one that calls `run` is the first of them.
 
-    Args:
-        handler: called with each message.
-        settlement: of its own connection where there are several threads; else of the one that reads.
-        settings: of the worker.
-        renew: see `heartbeat.renew`.
-        turn: called by the thread that has the lead: reads, and calls `submit`; false when the worker is to end.
+    The thread that has the lead calls `turn`, which reads and calls `submit`, and is false when the worker is to end.
     """
 
     def __init__(
-        self,
-        handler: Handler,
-        settlement: Settlement,
-        settings: Settings,
-        renew: Callable[[Collection[bytes]], set[bytes]],
-        turn: Callable[[], bool],
+        self, handler: Handler, settlement: Settlement, settings: Settings, renew: Renew, turn: Callable[[], bool]
     ) -> None:
+        self.todo: deque[Message] = deque()  # messages that wait for a thread
         self._handler = handler
         self._settlement = settlement
         self._settings = settings
         self._renew = renew
         self._turn = turn
         self._threads = settings.threads
-        self._todo: deque[Message] = deque()
         self._running: dict[int, tuple[Message, float]] = {}  # by thread: what it handles, and since when (monotonic)
         self._abandoned: set[int] = set()  # threads whose handler hangs
         self._count = 1  # messages to read next, if handlers are quick
@@ -74,7 +61,6 @@ class Executor:
         self._each: float | None = None  # seconds that a message takes, a moving average
         self._lead = threading.Lock()
         self._watch = threading.Lock()  # held by the thread that looks for a stall
-        self._settling = threading.Lock()
         self._settled = time.monotonic()
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._over = False
@@ -95,8 +81,7 @@ class Executor:
         finally:
             _at_work.discard(self)
             if os.getpid() == self._pid:
-                self._over = True
-                self.wake(self._threads)
+                self._end()
                 for number, thread in enumerate(others, 1):
                     while thread.is_alive() and number not in self._abandoned:
                         thread.join(0.05)
@@ -106,19 +91,7 @@ class Executor:
     def fail(self, error: BaseException) -> None:
         """Let `run` end with the error that has ended a thread."""
         self._error = self._error or error
-        self.wake(self._threads)
-
-    def disown_child(self) -> None:
-        """End this copy of the executor in a forked child: it must handle nothing when it returns from the handler."""
-        self._todo.clear()
-        self._error = RuntimeError(
-            "a handler has forked, and its child has returned from it: end such a child with os._exit"
-        )
-
-    def wake(self, threads: int) -> None:
-        """Let so many threads that wait look for work."""
-        for _ in range(threads):
-            self._wakes.put(None)
+        self._wake(self._threads)
 
     def room(self, *, ahead: bool = False) -> int:
         """Return how many messages may be read now; `ahead`: while as many are still to be handled."""
@@ -126,28 +99,23 @@ class Executor:
             return min(self._count, self._settings.batch) if self._quick else 0
         return max(1, min(self._threads - len(self.in_flight()), self._settings.batch))
 
-    @property
-    def backlog(self) -> bool:
-        """Whether messages wait for a thread."""
-        return bool(self._todo)
-
-    def submit(self, messages: list[Message]) -> None:
+    def submit(self, messages: Sequence[Message]) -> None:
         """Put messages into the queue. One that is in flight already is left to the handler that has it."""
         if self._threads > 1:
             there = {message.key for message in self.in_flight()}
             if len(self._abandoned) >= self._threads - 1:  # one thread must be left for messages that do not hang
                 there |= {message.key for message, _ in self._running.copy().values()}
             messages = [message for message in messages if message.key not in there]
-        self._todo.extend(messages)
+        self.todo.extend(messages)
         work = float("inf") if self._each is None else len(messages) * self._each
         if self._threads > 1 and work > _WORTH:
-            self.wake(int(min(self._threads - 1, len(messages), work / _WORTH)))
+            self._wake(int(min(self._threads - 1, len(messages), work / _WORTH)))
 
     def in_flight(self) -> list[Message]:
         """Return what is in flight; nothing while all handlers that run are abandoned, since nothing makes progress."""
         if len(self._abandoned) == self._threads:
             return []
-        return [*self._todo.copy(), *(message for message, _ in self.running())]
+        return [*self.todo.copy(), *(message for message, _ in self.running())]
 
     def running(self) -> list[tuple[Message, float]]:
         """Return messages whose handlers run and are not abandoned, and since when (monotonic)."""
@@ -157,10 +125,13 @@ class Executor:
         """Regard a message whose handler hangs as no longer in flight; others may claim it."""
         self._abandoned |= {number for number, (it, _) in self._running.copy().items() if it is message}
 
-    def settle(self) -> None:
-        """Settle all that has ended. Raises RedisError if Redis does not take it; the next time tries again."""
-        with self._settling:
-            self._settlement.flush()
+    def _end(self) -> None:
+        self._over = True
+        self._wake(self._threads)
+
+    def _wake(self, threads: int) -> None:
+        for _ in range(threads):
+            self._wakes.put(None)
 
     def _guarded(self, number: int) -> None:
         try:
@@ -172,21 +143,16 @@ class Executor:
             os._exit(1)
 
     def _work(self, number: int) -> None:
-        while self._error is None and not (self._over and not self._todo):
+        while self._error is None and not (self._over and not self.todo):
             low = self._threads if self._quick else 1
-            leads = len(self._todo) < low and not self._over and self._lead.acquire(blocking=False)
+            leads = len(self.todo) < low and not self._over and self._lead.acquire(blocking=False)
             if leads:
                 try:
-                    goes_on = self._turn()
+                    if not self._turn():
+                        self._end()
                 finally:
                     self._lead.release()
-                if not goes_on:
-                    if number == 0 and not self._todo:
-                        return
-                    if 0 not in self._running:  # the first thread waits, and is the one to end it
-                        self.wake(1)
-                    leads = False
-            if self._todo:
+            if self.todo:
                 self._drain(number)
             elif not leads:
                 self._settle_some()
@@ -205,7 +171,7 @@ class Executor:
 
     def _drain(self, number: int) -> None:
         """The loop that everything else is there for; a microsecond here is a microsecond a message."""
-        monotonic, handler, todo, running = time.monotonic, self._handler, self._todo, self._running
+        monotonic, handler, todo, running = time.monotonic, self._handler, self.todo, self._running
         observe, done = self._settings.observe, self._settlement.done.append
         doubtful = self._settings.claim_after / 2
         count = 0
@@ -237,8 +203,7 @@ class Executor:
                     done(message)
                 count += 1
                 now = monotonic()
-                if number in self._abandoned:
-                    self._abandoned.discard(number)
+                self._abandoned.discard(number)
         finally:
             running.pop(number, None)
         if count:
@@ -254,48 +219,42 @@ class Executor:
 
     def _is_lost(self, message: Message) -> bool:
         """Whether another consumer has claimed a message that waited for long: the heartbeat knows, or Redis."""
-        if message.ours > 0:
+        if message.ours != LOST:
             # We stood still, or a handler took long and no heartbeat got through: look before going on.
-            waiting = [message, *self._todo.copy()]
-            before = time.monotonic()
             try:
-                lost = self._renew([each.key for each in waiting])
+                self._renew([message, *self.todo.copy()])
             except RedisError as error:
                 if is_final(error):
                     raise
                 log.warning("cannot ask whether message %s is still ours (%s): handling it", message.id, error)
-                return False
-            for each in waiting:
-                each.ours = LOST if each.key in lost else before
         if message.ours == LOST:
             self._settings.tell("disowned", (message,), "before it was started")
         return message.ours == LOST
 
     def _settle_some(self) -> None:
         """Settle what has ended, unless another thread is about it. Where Redis is away, a later time tries again."""
-        if not self._settling.acquire(blocking=False):
-            return
+        self._settled = time.monotonic()
         try:
-            self._settled = time.monotonic()
-            self._settlement.flush()
+            self._settlement.flush(wait=False)
         except RedisError as error:
             if is_final(error):
                 raise
             log.warning("cannot settle %d message(s) (%s): trying again", len(self._settlement.unconfirmed()), error)
             self._settled = time.monotonic() + _PAUSE
-        finally:
-            self._settling.release()
 
 
 _at_work: weakref.WeakSet[Executor] = weakref.WeakSet()
 
 
-def _disown_children() -> None:
+def _end_in_child() -> None:
+    """End the copies of executors in a forked child: they must handle nothing when it returns from the handler."""
     for executor in _at_work:
-        executor.disown_child()
+        executor.todo.clear()
+        text = "a handler has forked, and its child has returned from it: end such a child with os._exit"
+        executor._error = RuntimeError(text)
 
 
-os.register_at_fork(after_in_child=_disown_children)
+os.register_at_fork(after_in_child=_end_in_child)
 
 
 def checked_handler(handler: Handler) -> Handler:

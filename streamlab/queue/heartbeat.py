@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 
 from redis.exceptions import RedisError
 
 from streamlab.queue import scripts
 from streamlab.queue.connection import Connection
 from streamlab.queue.errors import is_final
-from streamlab.queue.executor import LOST, Executor
-from streamlab.queue.message import Message
+from streamlab.queue.executor import Executor
+from streamlab.queue.message import LOST, Message, Renew
 from streamlab.queue.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -21,31 +21,23 @@ log = logging.getLogger(__name__)
 _LONG = 10  # times `claim_after`: a handler that has run for so long without a timeout is worth a warning
 
 
-def renew(connection: Connection, settings: Settings, ids: Collection[bytes]) -> set[bytes]:
-    """Reset the idle time of those entries that still are the consumer's, without counting a delivery.
-
-    Returns:
-        The IDs that are not pending for it (any more): claimed by another, or acknowledged.
-    """
-    return set(connection.run(scripts.RENEW, *settings.names, *ids)) if ids else set()
+def renew(connection: Connection, settings: Settings, messages: Sequence[Message]) -> None:
+    """Renew messages of the consumer: see `message.Renew`."""
+    before = time.monotonic()
+    keys = [message.key for message in messages]
+    lost = set(connection.call("EVAL", scripts.RENEW, 1, *settings.names, *keys)) if keys else ()
+    for message in messages:
+        message.ours = LOST if message.key in lost else before
 
 
 class Heartbeat:
     """A thread that renews what has been in flight for a quarter of `claim_after`; a quick worker never needs it.
 
-    Args:
-        settings: of the worker.
-        executor: has the messages in flight.
-        ahead: gives what was read and not submitted yet.
-        renew: resets the idle time of entries.
+    `ahead` gives the messages that were read and not submitted to the executor yet.
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        executor: Executor,
-        ahead: Callable[[], list[Message]],
-        renew: Callable[[Collection[bytes]], set[bytes]],
+        self, settings: Settings, executor: Executor, ahead: Callable[[], list[Message]], renew: Renew
     ) -> None:
         self._executor = executor
         self._ahead = ahead
@@ -60,7 +52,6 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and wait for the end."""
         self._stop.set()
         self._thread.join()
 
@@ -90,12 +81,9 @@ class Heartbeat:
         flights = self._executor.in_flight()
         if flights:  # else nothing makes progress, and others may claim what was read ahead, too
             flights = [*flights, *self._ahead()]
-        before = time.monotonic()
-        old = [message for message in flights if message.ours < before - self._age]
+        old = [message for message in flights if message.ours < time.monotonic() - self._age]
         try:
-            lost = self._renew([message.key for message in old])
-            for message in old:
-                message.ours = LOST if message.key in lost else before
+            self._renew(old)
         except RedisError as error:
             if is_final(error):
                 raise

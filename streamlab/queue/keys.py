@@ -12,7 +12,7 @@ from redis.crc import key_slot
 
 
 def checked_name(what: str, name: object) -> str:
-    """Return `name` if Redis can use it as it stands. Raises TypeError if it is no text, ValueError if it is empty."""
+    """Return a name that Redis can use. Raises TypeError for one that is no text, ValueError for an empty one."""
     if not isinstance(name, str):
         raise TypeError(f"{what} is {name!r}: it must be text (str)")
     if not name:

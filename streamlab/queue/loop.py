@@ -6,17 +6,17 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from streamlab.queue import scripts
 from streamlab.queue.connection import Connection
 from streamlab.queue.errors import is_elsewhere, is_final, is_group_gone
 from streamlab.queue.executor import Executor
-from streamlab.queue.group import create_group, forget_idle_consumers, leave_group, warn_of_eviction
+from streamlab.queue.group import create_group, forget_consumers, warn_of_eviction
 from streamlab.queue.heartbeat import Heartbeat, renew
 from streamlab.queue.message import Handler, Message
 from streamlab.queue.reader import Reader
@@ -46,11 +46,11 @@ class Loop:
         self._reader = Reader(self._connection, settings)
         self._recovery = Recovery(self._connection, settings)
         self._settlement = Settlement(self._connection if settings.threads == 1 else self._second, settings)
+        self._renew = partial(renew, self._second, settings)
         self._executor = Executor(handler, self._settlement, settings, self._renew, self._turn)
         self._pid = os.getpid()
         self.existed = False  # whether the group has been there: where it is not, it was lost
         self._resume = True  # our own pending entries may hold something that we never saw
-        self._after = b""  # the ID behind which they are still to be looked through
         self._pause = 0.0
         self._swept = 0  # claims in a row
         self._more = False  # whether the last answer was full: there is a backlog
@@ -69,9 +69,6 @@ class Loop:
                 self._connection.close()
                 self._second.close()
 
-    def _renew(self, ids: Collection[bytes]) -> set[bytes]:
-        return renew(self._second, self._settings, ids)
-
     def _turn(self) -> bool:
         """What the thread in the lead does: read once; false when it is over. Waits where Redis cannot serve."""
         if self._stopping.is_set() and not self._reader.asked:
@@ -80,10 +77,10 @@ class Loop:
             if self._resume:
                 self._take_up()
             if self._settlement.failures:
-                self._executor.settle()
+                self._settlement.flush()
             self._settlement.post(self._connection)
-            if self._after:
-                self._take_own()
+            if self._recovery.after:
+                self._recover("own")
             else:
                 self._read()
             self._pause = 0.0
@@ -98,17 +95,17 @@ class Loop:
         reader, executor = self._reader, self._executor
         if not reader.asked:
             wait = self._recovery.wait(claims=reader.claims)
-            retry = self._settlement.next_retry() - time.monotonic()
+            retry = min(self._settlement.retries().values(), default=float("inf")) - time.monotonic()
             due = wait <= 0 or (retry <= 0 and not reader.claims)
             if due and self._swept < _SWEEPS:
-                if self._recover():
+                if self._recover("claimed"):
                     self._swept += 1
                     return
                 due, wait = False, self._recovery.wait(claims=reader.claims)
             self._swept = 0
             if executor.running():  # what fails in another thread meanwhile may be due again so soon
                 retry = min(retry, max(self._settings.retry_delay, _SHORT))
-            block = 0 if due or self._more or executor.backlog else max(0.001, min(wait, retry, _BLOCK))
+            block = 0 if due or self._more or executor.todo else max(0.001, min(wait, retry, _BLOCK))
             reader.ask(executor.room(), block)
         ahead = executor.room(ahead=True) if self._more and not self._stopping.is_set() else 0
         if ahead and self._recovery.wait(claims=reader.claims) > 0:
@@ -119,15 +116,30 @@ class Loop:
         self._take("read", messages[new:] if new else messages)
         if time.monotonic() > self._housekeeping:
             self._housekeeping = time.monotonic() + _HOUSEKEEPING
-            stream, group = self._settings.stream, self._settings.group
-            forget_idle_consumers(self._connection, stream, group, max(10 * self._settings.claim_after, 600.0))
+            self._forget()
 
-    def _recover(self) -> bool:
-        messages, deleted = self._recovery.step(self._reader.bounded(self._executor.room()))
+    def _recover(self, kind: str) -> bool:
+        """Take what is pending already: our "own", or "claimed" from others; whether there was something."""
+        count = self._reader.bounded(self._executor.room())
+        if kind == "own":
+            known = [message.key for message in self._executor.in_flight()]
+            known += [*self._settlement.unconfirmed(), *self._settlement.retries()]
+            messages, deleted = self._recovery.own(count, known)
+        else:
+            messages, deleted = self._recovery.step(count)
+        if deleted:
+            text = "%d pending entries of stream %r were deleted (XDEL, XTRIM), first %s: nobody can handle them"
+            log.warning(text, len(deleted), self._settings.stream, deleted[0].decode())
+            self._settings.tell("deleted", [Message(key, []) for key in deleted])
         self._reader.weigh(messages)
-        self._deleted(deleted)
-        self._take("claimed", messages)
+        self._take(kind, messages)
         return bool(messages)
+
+    def _take(self, kind: str, messages: Sequence[Message]) -> None:
+        """Hand messages over; those that were delivered too often are dead-lettered instead."""
+        if messages:
+            self._settings.tell(kind, messages)
+            self._executor.submit(messages if kind == "read" else self._settlement.within_limit(messages))
 
     def _take_up(self) -> None:
         """The group, and this consumer's own pending entries: after a start, and after every broken connection.
@@ -135,72 +147,50 @@ class Loop:
         A reply that was lost on its way has put its entries into the PEL of a consumer that never saw them. A heartbeat
         does not keep those, but no other worker can know that they were never seen: we look ourselves.
         """
-        stream, group = self._settings.stream, self._settings.group
+        stream, group, consumer = self._settings.names
         made = create_group(self._connection, stream, group, start="0" if self.existed else self._start)
         if made and self.existed:
-            log.warning("group %r of stream %r was gone: it is made again and starts at 0", group, stream)
+            text = "group %r of stream %r was gone: it is made again and starts at 0"
+            log.warning(text, self._settings.group, self._settings.stream)
             self._settings.tell("healed", (), "the group was gone")
         elif made:
-            log.info("made group %r on stream %r", group, stream)
+            log.info("made group %r on stream %r", self._settings.group, self._settings.stream)
         if not self.existed:
-            warn_of_eviction(self._connection, stream)
+            warn_of_eviction(self._connection, self._settings.stream)
         self.existed = True
         # Older servers would list the consumer only after its first message.
-        self._connection.call("XGROUP", "CREATECONSUMER", *self._settings.names)
-        self._executor.settle()  # what was done before the connection broke
-        self._after = b"-"
+        self._connection.call("XGROUP", "CREATECONSUMER", stream, group, consumer)
+        self._settlement.flush()  # what was done before the connection broke
+        self._recovery.after = b"-"
         self._resume = False
         if self._away:
             log.warning("Redis is back (it was away: %s)", self._away)
             self._settings.tell("reconnected", (), self._away)
             self._away = ""
 
-    def _take_own(self) -> None:
-        """Take the next of this consumer's own pending entries, except for those that this process knows of."""
-        skip = [message.key for message in self._executor.in_flight()]
-        skip += [*self._settlement.unconfirmed(), *self._settlement.waiting()]
-        arguments = (self._after, self._reader.bounded(self._executor.room()), *skip)
-        before = time.monotonic()
-        last, rows, deleted = self._connection.run(scripts.TAKE_OWN, *self._settings.names, *arguments)
-        self._after = b"(" + last if last else b""
-        self._deleted(deleted)
-        messages = [Message(key, raw, deliveries, before) for key, raw, deliveries in rows]
-        self._reader.weigh(messages)
-        self._take("own", messages)
-
-    def _take(self, kind: str, messages: list[Message]) -> None:
-        """Hand messages over; those that were delivered too often are dead-lettered instead."""
-        if not messages:
-            return
-        self._settings.tell(kind, messages)
-        if kind != "read":
-            messages = self._settlement.within_limit(messages)
-        if messages:
-            self._executor.submit(messages)
-
-    def _deleted(self, ids: Sequence[bytes]) -> None:
-        if ids:
-            text = "%d pending entries of stream %r were deleted (XDEL, XTRIM), first %s: nobody can handle them"
-            log.warning(text, len(ids), self._settings.stream, ids[0].decode())
-            self._settings.tell("deleted", [Message(key, []) for key in ids])
-
     def _mend(self, error: RedisError) -> None:
         """Decide what an error of Redis means: raise it, or prepare the next try."""
         if is_final(error):
             raise error
         self._resume = True
-        self._reader.reset()
+        self._reader.asked.clear()
         if not is_group_gone(error):  # else it is made again, and told, by `_take_up`
             kind = "is away" if isinstance(error, RedisConnectionError) or is_elsewhere(error) else "refuses"
             log.warning("Redis %s (%s): trying again", kind, error)
             self._away = str(error)
 
+    def _forget(self, *, leaving: bool = False) -> None:
+        """Delete consumers whose workers are gone, and if we leave our own."""
+        stream, group, consumer = self._settings.names
+        idle = max(10 * self._settings.claim_after, 600.0)
+        forget_consumers(self._connection, stream, group, idle, consumer if leaving else b"")
+
     def _leave(self) -> None:
         """Finish what is in flight. What cannot be settled stays pending, and will be claimed."""
-        settings = self._settings
         try:
-            self._executor.settle()
-            leave_group(self._connection, settings.stream, settings.group, settings.consumer)
+            self._settlement.flush()
+            self._forget(leaving=True)
         except RedisError as error:
-            text = "cannot delete consumer %r (%s): leaving it, XINFO CONSUMERS will list it"
-            log.warning(text, settings.consumer, error)
+            if not is_group_gone(error):
+                text = "cannot delete consumer %r (%s): leaving it, XINFO CONSUMERS will list it"
+                log.warning(text, self._settings.consumer, error)

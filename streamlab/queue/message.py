@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+LOST = float("-inf")
+
 
 class Message:
     """One delivery of one entry.
@@ -14,7 +16,7 @@ class Message:
         raw: names and values in turn, as Redis sent them.
         deliveries: how often the entry has been delivered, this time included, as Redis counts. Not exact: a
             failover or a restart from an append-only file may have forgotten some.
-        ours: for the worker: when (monotonic) it last knew that the entry is pending for it.
+        ours: for the worker: when (monotonic) it last knew that the entry is pending for it; `LOST` if it is not.
     """
 
     __slots__ = ("_fields", "deliveries", "key", "ours", "raw")
@@ -28,7 +30,6 @@ class Message:
 
     @property
     def id(self) -> str:
-        """The entry ID, "milliseconds-sequence"."""
         return self.key.decode()
 
     @property
@@ -54,6 +55,8 @@ class Message:
 
 #: Called with each message. To return is success.
 Handler = Callable[[Message], object]
+#: Asks Redis which messages still are the consumer's, resets their idle time, and notes in `ours` which are not.
+Renew = Callable[[Sequence[Message]], None]
 
 
 class Observer(Protocol):

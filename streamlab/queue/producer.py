@@ -12,6 +12,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from streamlab.queue import scripts
 from streamlab.queue.connection import Command, Connection, Part, PerProcess, checked_client
 from streamlab.queue.errors import (
     NotSentError,
@@ -21,9 +22,7 @@ from streamlab.queue.errors import (
     is_elsewhere,
     is_refused_by_acl,
 )
-from streamlab.queue.group import trim_finished
 from streamlab.queue.keys import checked_name, to_bytes
-from streamlab.queue.settlement import transaction
 
 _CHUNK = 500  # messages in one round trip
 _CHUNK_BYTES = 1 << 20  # bytes in one round trip; a server limits what it buffers of a command
@@ -57,7 +56,7 @@ class Producer:
         client: a `redis.Redis`; the producer makes a connection of its own with its address and credentials.
         stream: key of the stream.
         keep: trim the stream as it grows, to about this many entries; entries that some group has not finished with
-            are kept whatever their number (see `trim_finished`). None: never trim.
+            are kept whatever their number. None: never trim.
         patience: seconds to go on trying while Redis is away. It must be less than the 100 s for which a server
             remembers IDMP IDs.
 
@@ -134,37 +133,39 @@ class Producer:
         """Add all of these or none."""
         idmp_ids = [mine.next_id() for _ in tasks] if self._idmp else []
         deadline = time.monotonic() + self._patience
+        weight = sum(map(_size, tasks))
         unsure = ""  # how an attempt ended that may have added them; IDMP makes it safe to try again
         broken = 0
         while True:
-            error: RedisError
             try:
                 entries = self._attempt(mine, tasks, idmp_ids if self._idmp else [])
                 break
-            except NotSentError as not_sent:
-                error = not_sent
-                broken += "writing to socket" in str(error) and sum(map(_size, tasks)) > _BUFFERED
+            except RedisError as error:
+                last = error
+            if isinstance(last, ReplyLostError):
+                unsure = str(last)
+            elif isinstance(last, NotSentError):
+                broken += "writing to socket" in str(last) and weight > _BUFFERED
                 if broken == _REFUSALS:
-                    raise RefusedError(_too_large(tasks)) from error
-            except ReplyLostError as lost:
-                error = lost
-                unsure = str(error)
-            except ResponseError as refusal:
-                error = refusal
-                if self._idmp and "Invalid stream ID" in str(error):
-                    self._idmp = False  # an older server takes the word for an entry ID
-                    if not unsure:
-                        continue
-                elif is_refused_by_acl(error):
-                    raise
-                elif not is_elsewhere(error):
-                    raise RefusedError(str(error)) from error
+                    text = (
+                        f"Redis closes the connection whenever these {len(tasks)} message(s) of {weight} bytes are sent"
+                    )
+                    limits = "over a limit of the server (proto-max-bulk-len, client-query-buffer-limit)"
+                    raise RefusedError(f"{text}: {limits}") from last
+            elif self._idmp and "Invalid stream ID" in str(last):
+                self._idmp = False  # an older server takes the word for an entry ID
+                if not unsure:
+                    continue
+            elif not (unsure or is_elsewhere(last)):
+                if is_refused_by_acl(last) or not isinstance(last, ResponseError):
+                    raise last
+                raise RefusedError(str(last)) from last
             over = time.monotonic() > deadline
             if unsure and (over or not self._idmp):
                 text = f"no reply to XADD ({unsure}): {len(tasks)} message(s) may be in the stream, or not"
-                raise OutcomeUnknownError(text, unknown=[task for task, _ in tasks]) from error
+                raise OutcomeUnknownError(text, unknown=[task for task, _ in tasks]) from last
             if over:
-                raise NotSentError(str(error)) from error
+                raise NotSentError(str(last)) from last
             time.sleep(_PAUSE)
         self._trim(mine.connection, len(tasks))
         return [entry.decode() for entry in entries]
@@ -176,7 +177,7 @@ class Producer:
             commands.append(("XADD", self._key, *once, "*", *body))
         if len(commands) == 1:
             return [mine.connection.call(*commands[0])]
-        return transaction(mine.connection, *commands)  # so that Redis cannot run out of memory half-way
+        return mine.connection.transaction(*commands)  # so that Redis cannot run out of memory half-way
 
     def _trim(self, connection: Connection, added: int) -> None:
         if self._keep is None:
@@ -184,14 +185,7 @@ class Producer:
         self._since_trim += added
         if self._since_trim >= max(100, self._keep // 10):  # the cost of looking, spread over many messages
             self._since_trim = 0
-            trim_finished(connection, self.stream, self._keep)
-
-
-def _too_large(tasks: Sequence[_Task]) -> str:
-    return (
-        f"Redis closes the connection whenever these {len(tasks)} message(s) of {sum(map(_size, tasks))} bytes are "
-        "sent: over a limit of the server (proto-max-bulk-len, client-query-buffer-limit)"
-    )
+            connection.call("EVAL", scripts.TRIM, 1, self._key, self._keep)
 
 
 def _task(fields: Mapping[str, Part], identity: _Identity, task_id: str | None = None) -> _Task:

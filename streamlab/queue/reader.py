@@ -29,13 +29,17 @@ class _Asked(NamedTuple):
 
 
 class Reader:
-    """Reads for one consumer: `ask`, and then `answer`, in the same order."""
+    """Reads for one consumer: `ask`, and then `answer`, in the same order.
+
+    Attributes:
+        asked: what is to be answered yet, oldest first. What is removed here and was delivered is found pending.
+    """
 
     def __init__(self, connection: Connection, settings: Settings) -> None:
+        self.asked: deque[_Asked] = deque()
         self._connection = connection
         self._names = settings.names
         self._options: list[Command] = [("MAXSIZE", _READ_BYTES), ("CLAIM", int(settings.claim_after * 1000))]
-        self._asked: deque[_Asked] = deque()  # oldest first
         self._weight = 1.0  # bytes of the heaviest of the last messages
         self._most = 8  # messages, as long as their weight is unknown; halved where a reply was cut off
         self._cut = False
@@ -44,15 +48,6 @@ class Reader:
     def claims(self) -> bool:
         """Whether reads also claim; certain after the first answer."""
         return bool(self._options)
-
-    @property
-    def asked(self) -> bool:
-        """Whether an answer is outstanding."""
-        return bool(self._asked)
-
-    def reset(self) -> None:
-        """Ask anew from now on. What Redis has delivered meanwhile is pending, and found there."""
-        self._asked.clear()
 
     def bounded(self, count: int) -> int:
         """Return how many of `count` messages one reply should bring, by what messages weigh."""
@@ -65,7 +60,7 @@ class Reader:
         wait: Command = ("BLOCK", max(1, int(1000 * block))) if block > 0 else ()
         options = [part for option in self._options for part in option]
         command = ("XREADGROUP", "GROUP", group, consumer, "COUNT", count, *wait, *options, "STREAMS", stream, ">")
-        self._asked.append(_Asked(self._connection.post(command), time.monotonic(), count, block))
+        self.asked.append(_Asked(self._connection.post(command), time.monotonic(), count, block))
         self._connection.flush()
 
     def answer(self) -> tuple[list[Message], bool]:
@@ -73,7 +68,7 @@ class Reader:
 
         Where the server claims, those with more than one delivery come first. Raises as `Connection.get`.
         """
-        asked = self._asked.popleft()
+        asked = self.asked.popleft()
         try:
             messages = self._messages(asked)
         except ReplyLostError:
@@ -97,7 +92,7 @@ class Reader:
 
     def ahead(self) -> list[Message]:
         """For the heartbeat: the messages of answers that are outstanding while others are handled."""
-        there = [asked for asked in self._asked.copy() if not asked.block]
+        there = [asked for asked in self.asked.copy() if not asked.block]
         try:
             return [message for asked in there for message in self._messages(asked)]
         except RedisError:  # the thread that reads meets it, too
@@ -105,8 +100,7 @@ class Reader:
 
     def _messages(self, asked: _Asked) -> list[Message]:
         streams = self._connection.get(asked.reply)
-        when = asked.when
         rows: list[Any] = streams[0][1] if streams else []
         if rows and len(rows[0]) > 2:  # CLAIM: the idle time, and the deliveries before this one
-            return [Message(key, raw, deliveries + 1, when) for key, raw, _, deliveries in rows]
-        return [Message(key, raw, 1, when) for key, raw in rows]
+            return [Message(key, raw, deliveries + 1, asked.when) for key, raw, _, deliveries in rows]
+        return [Message(key, raw, 1, asked.when) for key, raw in rows]

@@ -1,8 +1,4 @@
-"""Finding messages whose worker will not finish them, and claiming them.
-
-A sweep follows XAUTOCLAIM's cursor through the whole pending list, a bounded part of it at a time, and starts
-over at its end. Starting each call at 0-0 instead would look at the same first entries for ever, and none behind
-them would be found while those are still fresh.
+"""Finding messages that are pending and whose worker will not finish them: our own, after a restart, and others'.
 
 Idle time is Redis's wall clock: a step forward lets work in progress be claimed, a step back keeps what a dead worker
 left from being claimed for as long.
@@ -12,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterable
 
 from streamlab.queue import scripts
 from streamlab.queue.connection import Connection
@@ -21,11 +18,19 @@ from streamlab.queue.settings import Settings
 _SHARE = 0.05  # of a worker's time that looking in vain may take
 _STEP = 0.02  # seconds of looking in vain before new messages get their turn
 
+#: Messages that are this consumer's now, and IDs of pending entries that were deleted from the stream.
+Found = tuple[list[Message], list[bytes]]
+
 
 class Recovery:
-    """Sweeps a group's pending entries for one consumer."""
+    """Looks through a group's pending entries for one consumer.
+
+    Attributes:
+        after: the ID behind which the consumer's own are still to be looked through; empty when they have been.
+    """
 
     def __init__(self, connection: Connection, settings: Settings) -> None:
+        self.after = b""
         self._connection = connection
         self._settings = settings
         self._idle = int(settings.claim_after * 1000)
@@ -33,19 +38,26 @@ class Recovery:
         self._next = 0.0
         self._every = min(max(settings.claim_after / 20, 0.05), 1.0)
 
+    def own(self, count: int, known: Iterable[bytes]) -> Found:
+        """Take up to `count` of this consumer's own pending entries, except for those that its process knows of."""
+        before = time.monotonic()
+        where = (*self._settings.names, self.after)
+        last, rows, deleted = self._connection.call("EVAL", scripts.TAKE_OWN, 1, *where, count, *known)
+        self.after = b"(" + last if last else b""
+        return [Message(key, raw, deliveries, before) for key, raw, deliveries in rows], deleted
+
     def wait(self, *, claims: bool) -> float:
         """Return seconds until the next step is due; 0 or less when it is.
 
-        Args:
-            claims: whether reads claim, too: then a sweep only is for deleted entries, which they leave pending.
+        Where reads claim, too, a sweep is only for deleted entries, which they leave pending.
         """
         return self._next + (max(self._settings.claim_after, 1.0) if claims else 0.0) - time.monotonic()
 
-    def step(self, count: int) -> tuple[list[Message], list[bytes]]:
-        """Claim up to `count` idle messages; return them, and the IDs of pending entries that were deleted.
+    def step(self, count: int) -> Found:
+        """Claim up to `count` idle messages of any consumer.
 
-        Ends at the first that it finds, at the end of the pending list, or after some 20 ms: the next step goes on from
-        there.
+        A sweep follows XAUTOCLAIM's cursor through the whole pending list, and starts over at its end. A step ends at
+        the first that it finds, at the end of the list, or after some 20 ms: the next step goes on from there.
         """
         started = time.monotonic()
         while True:
@@ -66,7 +78,8 @@ class Recovery:
         self._next = now + (0.0 if rows else max(pause, spent / _SHARE))
         if not rows:
             return [], deleted
-        counts = self._connection.run(scripts.COUNT, *self._settings.names, *[key for key, _ in rows])
+        keys = [key for key, _ in rows]
+        counts = self._connection.call("EVAL", scripts.COUNT, 1, *self._settings.names, *keys)
         # No count: it is not ours any more.
         found = zip(rows, counts, strict=True)
         return [Message(key, raw, count, started) for (key, raw), count in found if count], deleted

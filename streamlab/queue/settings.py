@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from streamlab.queue.keys import dead_stream, failures_hash, to_bytes
 from streamlab.queue.message import Message, Observer
 
-_LEAST = {
-    "batch": 1, "claim_after": 0.02, "max_deliveries": 1, "retry_delay": 0, "threads": 1, "handler_timeout": 0.02,
-    "timeout": 0.02,
-}  # fmt: skip
+_LEAST = {"batch": 1, "max_deliveries": 1, "threads": 1, "retry_delay": 0.0}
+_LEAST |= dict.fromkeys(("claim_after", "handler_timeout", "timeout"), 0.02)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Settings:
     """A worker's settings; `Worker` says what each means. Raises ValueError for one that is out of its range."""
 
@@ -36,21 +33,9 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not least <= value < float("inf"):
                 raise ValueError(f"{name}={value}: must be {least} or more")
-
-    @cached_property
-    def names(self) -> tuple[bytes, bytes, bytes]:
-        """Stream, group and consumer, as Redis gets them."""
-        return to_bytes(self.stream), to_bytes(self.group), to_bytes(self.consumer)
-
-    @cached_property
-    def dead(self) -> bytes:
-        """The key of the dead letters."""
-        return to_bytes(dead_stream(self.stream, self.group))
-
-    @cached_property
-    def failures(self) -> bytes:
-        """The key of the errors of messages that wait for a retry."""
-        return to_bytes(failures_hash(self.stream, self.group))
+        self.names = to_bytes(self.stream), to_bytes(self.group), to_bytes(self.consumer)  # as Redis gets them
+        self.dead = to_bytes(dead_stream(self.stream, self.group))
+        self.failures = to_bytes(failures_hash(self.stream, self.group))
 
     def tell(self, kind: str, messages: Sequence[Message], note: str = "") -> None:
         """Tell the observer, if there is one."""

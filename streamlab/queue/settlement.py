@@ -11,12 +11,13 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
 from streamlab.queue import scripts
-from streamlab.queue.connection import Command, Connection, Part, Reply
+from streamlab.queue.connection import Connection, Part, Reply
 from streamlab.queue.errors import PermanentError, is_elsewhere, is_final, is_group_gone
 from streamlab.queue.message import Message
 from streamlab.queue.settings import Settings
@@ -25,10 +26,9 @@ log = logging.getLogger(__name__)
 
 _REMEMBER = 7 * 24 * 3600  # seconds that the errors of a message are kept if it is never delivered again
 
-#: The names at the head of a dead letter, in order. The message's own fields follow as they were, so that no field of
-#: a message can pass for one of the head's.
-HEAD = ("failures", "id", "reason", "error", "deliveries", "consumer", "buried_at")
-_PLACE_OF_ID = 2 * HEAD.index("id") + 2  # among the items of a letter, from 1
+#: Names and values at the head of a dead letter. The message's own fields follow as they were, so that no field of a
+#: message can pass for one of the head's.
+HEAD = 14
 
 
 class Settlement:
@@ -44,8 +44,9 @@ class Settlement:
         self.failures: list[tuple[Message, Exception]] = []
         self._connection = connection
         self._settings = settings
-        self._posted: dict[Reply, list[Message]] = {}  # acknowledgements on their way
-        self._lock = threading.Lock()
+        self._posted: list[list[Message]] = []  # acknowledgements on their way
+        self._posting = threading.Lock()
+        self._flushing = threading.Lock()
         self._error: Exception | None = None  # what Redis answered to one of them
         self._retry_at: dict[bytes, float] = {}  # when (monotonic) each message that waits for a retry is due
 
@@ -57,49 +58,52 @@ class Settlement:
         if self._error is not None:
             error, self._error = self._error, None
             raise error
-        with self._lock:
+        with self._posting:
             messages = self.done[:]
+            if not messages:
+                return None
+            self._posted.append(messages)
             del self.done[: len(messages)]  # another thread may append meanwhile
-        if not messages:
-            return None
         stream, group, _ = self._settings.names
         again = [message.key for message in messages if message.deliveries > 1]
         if again:  # they may have left errors behind
             connection.post(("HDEL", self._settings.failures, *again), then=self._note)
         keys = [message.key for message in messages]
-        reply = Reply((("XACK", stream, group, *keys),), lambda value: self._acknowledged(reply, value))
-        self._posted[reply] = messages
-        return connection.post_reply(reply)
+        return connection.post(("XACK", stream, group, *keys), then=partial(self._acknowledged, messages))
 
-    def flush(self) -> None:
-        """Settle all that has ended, now. Where Redis does not take it, the next time says it again."""
-        if reply := self.post(self._connection):
-            try:
+    def flush(self, *, wait: bool = True) -> None:
+        """Settle all that has ended, now. Where Redis does not take it, the next time says it again.
+
+        If another thread is about it: after that, or without `wait` not at all.
+        """
+        if not self._flushing.acquire(blocking=wait):
+            return
+        try:
+            if reply := self.post(self._connection):
                 self._connection.get(reply)
-            finally:
-                self._error = None
-        while self.failures:
-            failure = self.failures.pop(0)
-            try:
-                self._failed(*failure)
-            except RedisError:
-                self.failures.append(failure)
-                raise
+            while self.failures:
+                failure = self.failures.pop(0)
+                try:
+                    self._failed(*failure)
+                except RedisError:
+                    self.failures.append(failure)
+                    raise
+        finally:
+            self._error = None  # it has been raised here
+            self._flushing.release()
 
     def unconfirmed(self) -> list[bytes]:
         """Return entry IDs of messages that have ended and, for all that is known, are still pending."""
         ended = [*self.done, *(message for message, _ in self.failures)]
-        return [message.key for messages in (ended, *self._posted.copy().values()) for message in messages]
+        return [message.key for messages in (ended, *self._posted.copy()) for message in messages]
 
-    def _failed(self, message: Message, error: Exception) -> None:
-        """Settle a message whose handler raised: dead letter or retry."""
-        self._settings.tell("failed", (message,), f"{type(error).__name__}: {error}"[:500])
-        if isinstance(error, PermanentError):
-            self._dead_letter(message, "permanent", error)
-        elif message.deliveries >= self._settings.max_deliveries:
-            self._dead_letter(message, "deliveries", error)
-        else:
-            self._retry(message, error)
+    def retries(self) -> dict[bytes, float]:
+        """Return when (monotonic) each message that waits for a retry is due. What is due is then forgotten."""
+        retries, now = self._retry_at.copy(), time.monotonic()
+        for key, due in retries.items():
+            if due <= now:
+                self._retry_at.pop(key, None)
+        return retries
 
     def within_limit(self, messages: Sequence[Message]) -> list[Message]:
         """Dead-letter those that were delivered too often (their workers died before they could); return the others."""
@@ -110,32 +114,27 @@ class Settlement:
                 self._dead_letter(message, "deliveries", None)
         return [message for message in messages if message.deliveries <= most]
 
-    def waiting(self) -> list[bytes]:
-        """Return entry IDs of messages that are pending for this consumer and wait for a retry that is not due yet."""
-        now = time.monotonic()
-        return [key for key, due in self._retry_at.copy().items() if due > now]
-
-    def next_retry(self) -> float:
-        """Return when (monotonic) the first retry is due; infinity if none is scheduled. What is due is forgotten."""
-        now = time.monotonic()
-        first = float("inf")
-        for key, due in self._retry_at.copy().items():
-            first = min(first, due)
-            if due <= now:
-                self._retry_at.pop(key, None)
-        return first
-
-    def _acknowledged(self, reply: Reply, value: Any) -> None:
-        messages = self._posted.pop(reply)
+    def _acknowledged(self, messages: list[Message], value: Any) -> None:
+        self._posted.remove(messages)
         if isinstance(value, Exception):
             self.done += messages
             self._note(value)
         else:
             self._settings.tell("acked", messages)
 
-    def _note(self, reply: Any) -> None:
-        if isinstance(reply, ResponseError):  # a lost connection shows at the next command, too
-            self._error = reply
+    def _note(self, value: Any) -> None:
+        if isinstance(value, ResponseError):  # a lost connection shows at the next command, too
+            self._error = value
+
+    def _failed(self, message: Message, error: Exception) -> None:
+        """Settle a message whose handler raised: dead letter or retry."""
+        self._settings.tell("failed", (message,), f"{type(error).__name__}: {error}"[:500])
+        if isinstance(error, PermanentError):
+            self._dead_letter(message, "permanent", error)
+        elif message.deliveries >= self._settings.max_deliveries:
+            self._dead_letter(message, "deliveries", error)
+        else:
+            self._retry(message, error)
 
     def _retry(self, message: Message, error: Exception) -> None:
         """Leave a failed message pending, to be claimed by anybody after a delay.
@@ -149,7 +148,7 @@ class Settlement:
         idle = max(0, int((settings.claim_after - delay) * 1000))
         stream, group, consumer = settings.names
         arguments = (group, consumer, message.key, idle, self._failure(message, error), _REMEMBER)
-        status = self._connection.run(scripts.RETRY, stream, settings.failures, *arguments)
+        status = self._connection.call("EVAL", scripts.RETRY, 2, stream, settings.failures, *arguments)
         if status == scripts.OURS:
             self._retry_at[message.key] = time.monotonic() + delay
             settings.tell("retry", (message,), f"{delay:g} s")
@@ -158,65 +157,50 @@ class Settlement:
 
     def _dead_letter(self, message: Message, reason: str, error: Exception | None) -> None:
         """Move a message to the dead letters and acknowledge it in one step, if it still is ours."""
-        try:
-            status = self._bury(message, reason, error)
-        except ResponseError as refusal:
-            if is_final(refusal) or is_elsewhere(refusal) or is_group_gone(refusal):
-                raise
-            log.error("cannot dead-letter message %s (%s): it stays pending", message.id, refusal)
-            return
-        if status == scripts.OURS:
-            self._settings.tell("dead", (message,), reason)
-        else:
-            self._not_ours(message, status, error)
-
-    def _bury(self, message: Message, reason: str, error: Exception | None) -> int:
         settings = self._settings
         stream, group, consumer = settings.names
         before = self._connection.call("HGET", settings.failures, message.key) if message.deliveries > 1 else None
-        failures = [before or b"", self._failure(message, error) if error is not None else b""]
+        failure = self._failure(message, error) if error is not None else None
         head: dict[str, Part] = {
-            "failures": b"\n".join(filter(None, failures)),
-            "id": message.key,
+            "id": message.key,  # first: the script compares it
+            "failures": b"\n".join(filter(None, (before, failure))),
             "reason": reason,
             "error": _text(error),
             "deliveries": message.deliveries,
             "consumer": consumer,
             "buried_at": f"{time.time():.3f}",
         }
-        names = [part for name in HEAD for part in (name, head[name])]
+        letter = ("XADD", settings.dead, "*", *(part for pair in head.items() for part in pair), *message.raw)
         keys = (stream, settings.dead, settings.failures)
-        letter = ("XADD", settings.dead, "*", *names, *message.raw)
-        move = scripts.BURY.command(*keys, group, consumer, message.key, _PLACE_OF_ID)
-        return int(transaction(self._connection, letter, move)[1])
+        try:
+            _, status = self._connection.transaction(
+                letter, ("EVAL", scripts.BURY, len(keys), *keys, group, consumer, message.key)
+            )
+        except ResponseError as refusal:
+            if is_final(refusal) or is_elsewhere(refusal) or is_group_gone(refusal):
+                raise
+            log.error("cannot dead-letter message %s (%s): it stays pending", message.id, refusal)
+            return
+        if status == scripts.OURS:
+            settings.tell("dead", (message,), reason)
+        else:
+            self._not_ours(message, status, error)
 
     def _not_ours(self, message: Message, status: int, error: Exception | None) -> None:
         """Say what becomes of a message that is no longer this consumer's."""
         self._settings.tell("disowned", (message,))
         if status == scripts.ANOTHERS:
             return  # claimed meanwhile: the other one settles it
-        deleted = "was deleted from the stream (XDEL, XTRIM)"
-        gone = "is no longer pending (XACK, XGROUP DELCONSUMER or a new group)"
-        log.error(
-            "message %s of stream %r failed (%s), and meanwhile it %s: this worker does not try it again",
-            message.id, self._settings.stream, _text(error) or "delivered too often",
-            deleted if status == scripts.DELETED else gone,
-        )  # fmt: skip
+        what = "is no longer pending (XACK, XGROUP DELCONSUMER or a new group)"
+        if status == scripts.DELETED:
+            what = "was deleted from the stream (XDEL, XTRIM)"
+        text = "message %s of stream %r failed (%s), and meanwhile it %s: this worker does not try it again"
+        log.error(text, message.id, self._settings.stream, _text(error) or "delivered too often", what)
 
     def _failure(self, message: Message, error: Exception) -> bytes:
-        at = round(time.time(), 3)
-        consumer = self._settings.consumer
+        at, consumer = round(time.time(), 3), self._settings.consumer
         record = {"delivery": message.deliveries, "consumer": consumer, "at": at, "error": _text(error)}
         return json.dumps(record).encode()
-
-
-def transaction(connection: Connection, *commands: Command) -> list[Any]:
-    """Run commands in MULTI and EXEC; their replies. Raises the first error among them, as `Connection.get`."""
-    *queued, results = connection.get(connection.post(("MULTI",), *commands, ("EXEC",)))
-    for reply in (*queued, *results) if isinstance(results, list) else (*queued, results):
-        if isinstance(reply, Exception):
-            raise reply
-    return results  # type: ignore[no-any-return]
 
 
 def _text(error: Exception | None) -> str:

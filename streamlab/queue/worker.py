@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 from redis import Redis
 
@@ -18,11 +19,6 @@ from streamlab.queue.keys import checked_name
 from streamlab.queue.loop import Loop
 from streamlab.queue.message import Handler, Observer
 from streamlab.queue.settings import Settings
-
-
-def default_consumer() -> str:
-    """Return a name that no other consumer has: host, process and chance. Two workers of one name would share a PEL."""
-    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 class Worker:
@@ -89,7 +85,8 @@ class Worker:
         made_in = os.getpid()
 
         def settings() -> Settings:
-            name = consumer or default_consumer()
+            # No two processes may share a name, and with it a list of pending entries.
+            name = consumer or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
             if consumer and os.getpid() != made_in:
                 name = f"{consumer}-{os.getpid()}"
             return Settings(
@@ -139,20 +136,19 @@ class Worker:
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         """SIGTERM and SIGINT stop the worker gently; only the main thread may say so."""
-        before = {}
-        if threading.current_thread() is threading.main_thread():
-            before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        # None: set by other code than Python's, which Python could not set again.
-        ours = {number: handler for number, handler in before.items() if handler is not None}
+        before: dict[int, Any] = {}
 
         def gently(number: int, _frame: object) -> None:
             self.stop()
-            signal.signal(number, ours[signal.Signals(number)])
+            signal.signal(number, before[number])
 
-        for number in ours:
-            signal.signal(number, gently)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                if (usual := signal.getsignal(number)) is not None:  # None: not Python's, which could not set it again
+                    before[number] = usual
+                    signal.signal(number, gently)
         try:
             yield
         finally:
-            for number, handler in ours.items():
-                signal.signal(number, handler)
+            for handled, usual in before.items():
+                signal.signal(handled, usual)
