@@ -1,4 +1,4 @@
-"""What scenes with an unhappy end share: a worker whose `run` may raise, a script that forks, heartbeats seen."""
+"""What a few scenes share: a script that forks, and heartbeats seen from outside."""
 
 from __future__ import annotations
 
@@ -8,46 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 
 from redis import Redis
 
-from streamlab.queue import Worker
 from tests.queue.helpers import GROUP
 from tests.waiting import wait_until
-
-
-class Started:
-    """A worker at work in a thread, and the error that ended its `run`."""
-
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
-        self.error: BaseException | None = None
-        self.thread = threading.Thread(target=self._run, name="worker under test", daemon=True)
-        self.thread.start()
-
-    def _run(self) -> None:
-        try:
-            self.worker.run()
-        except BaseException as error:
-            self.error = error
-
-    def ended(self, timeout: float = 10) -> BaseException | None:
-        """Wait until `run` has ended of itself; return what it raised."""
-        wait_until("run() has ended", lambda: not self.thread.is_alive(), timeout)
-        return self.error
-
-
-@contextlib.contextmanager
-def started(worker: Worker) -> Iterator[Started]:
-    """Start a worker whose error is the test's business; stop it at the end if it still runs."""
-    run = Started(worker)
-    try:
-        yield run
-    finally:
-        worker.stop()
-        run.thread.join(20)
 
 
 def wait_for_heartbeats(client: Redis, stream: str, count: int) -> None:
@@ -89,10 +55,12 @@ def note(*words):
 
 
 @contextlib.contextmanager
-def script(text: str, url: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def script(text: str, url: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
     """Run a script with `forked`, `code_of` and `note`, and the URL on its input; end it with all that it forked."""
-    command = [sys.executable, "-c", _PREAMBLE + text, *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True) as process:
+    command = [sys.executable, "-c", _PREAMBLE + text, *map(str, arguments)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         try:
             process.stdin.write(url + "\n")
             process.stdin.flush()

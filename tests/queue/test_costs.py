@@ -29,9 +29,9 @@ def _commands(client):
     ("policy", "maxmemory", "warned"),
     [("allkeys-lru", 1 << 30, 1), ("noeviction", 1 << 30, 0), ("volatile-lru", 1 << 30, 0), ("allkeys-lru", 0, 0)],
 )
-def test_a_redis_that_may_evict_the_stream_is_told_once(client, stream, caplog, policy, maxmemory, warned):
+def test_a_redis_that_may_evict_the_stream_is_told_once(client_of_any, any_stream, caplog, policy, maxmemory, warned):
+    client, stream, notes = client_of_any, any_stream, Notes()
     before = client.config_get("maxmemory*")
-    notes = Notes()
     try:
         client.config_set("maxmemory", maxmemory)
         client.config_set("maxmemory-policy", policy)

@@ -1,22 +1,17 @@
-"""Real worker processes, really killed at each checkpoint: no message is lost, and what is done twice is known."""
+"""Real worker processes, really killed at each checkpoint, or ended by a signal: no message is lost."""
 
-import subprocess
-import sys
+import signal
 
 import pytest
 
-from streamlab.queue import Producer, Worker
-from tests.queue.helpers import GROUP, Notes, pending, running
+from streamlab.queue import Worker
+from tests.queue.helpers import GROUP, Notes, add, consumers, pending, running, strand
+from tests.queue.scenes import script
 from tests.waiting import wait_until
 
 # A worker that writes down each effect, and kills itself with SIGKILL when so many messages have passed a checkpoint.
-SCRIPT = """
-import os, signal, sys
-from redis import Redis
-from streamlab.queue import Worker
-
-stream, checkpoint, threads, effects, after = sys.argv[1:]
-url = sys.stdin.readline().strip()
+VICTIM = """
+checkpoint, threads, after = sys.argv[3:]
 passed = 0
 
 def observe(kind, messages, note=""):
@@ -29,8 +24,7 @@ def observe(kind, messages, note=""):
 def handler(message):
     if checkpoint in ("failed", "retry") and message.deliveries == 1:
         raise RuntimeError("first time")
-    with open(effects, "a") as file:
-        file.write(message.id + "\\n")
+    note(message.id)
 
 Worker(Redis.from_url(url), stream, "g", handler, consumer="victim", claim_after=0.3, retry_delay=0.05,
        threads=int(threads), observe=observe).run()
@@ -41,31 +35,19 @@ Worker(Redis.from_url(url), stream, "g", handler, consumer="victim", claim_after
 @pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("checkpoint", ["read", "started", "done", "acked", "failed", "retry", "claimed"])
 def test_killed_at(any_server, client_of_any, any_stream, tmp_path, checkpoint, threads, after):
-    client, stream = client_of_any, any_stream
-    effects = tmp_path / "effects"
+    client, stream, effects = client_of_any, any_stream, tmp_path / "effects"
     effects.touch()
     client.xgroup_create(stream, GROUP, id="0", mkstream=True)
-    producer = Producer(client, stream)
-    ids = producer.add_many({"n": n} for n in range(400))
+    ids = add(client, stream, 400)
     if checkpoint == "claimed":
-        client.xreadgroup(GROUP, "earlier victim", {stream: ">"}, count=300)
-    command = [sys.executable, "-c", SCRIPT, stream, checkpoint, str(threads), str(effects), str(after)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
-        process.stdin.write(any_server.url + "\n")
-        process.stdin.flush()
-
-        try:
-            wait_until("it has killed itself", lambda: process.poll() is not None)
-        finally:
-            process.kill()
-        assert process.returncode == -9
-    producer.close()
+        strand(client, stream, 300)
+    with script(VICTIM, any_server.url, stream, effects, checkpoint, threads, after) as process:
+        assert process.wait(20) == -signal.SIGKILL
     first = effects.read_text().split()
     held = {row["message_id"] for row in client.xpending_range(stream, GROUP, "-", "+", 1000)}
 
-    second, notes = [], Notes()
-    worker = Worker(client, stream, GROUP, lambda m: second.append(m.id), claim_after=0.3, observe=notes)
-    with running(worker):
+    second = []
+    with running(Worker(client, stream, GROUP, lambda m: second.append(m.id), claim_after=0.3)):
         wait_until("everything is done", lambda: set(first) | set(second) == set(ids))
         wait_until("nothing is pending", lambda: pending(client, stream) == 0)
     repeated = set(first) & set(second)
@@ -74,4 +56,29 @@ def test_killed_at(any_server, client_of_any, any_stream, tmp_path, checkpoint, 
     if checkpoint == "done":
         assert repeated, "killed between the effect and the acknowledgement: the effect is repeated"
     if checkpoint in ("read", "claimed"):
-        assert held, "killed with messages in hand"
+        assert held, "killed with messages in flight"
+
+
+ORDERLY = """
+def handler(message):
+    print("started", flush=True)
+    time.sleep(0.5)
+
+Worker(Redis.from_url(url), stream, "g", handler, consumer="me").run()
+print("left in order", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_it_finish_what_is_in_flight(any_server, client_of_any, any_stream, number):
+    client, stream, notes = client_of_any, any_stream, Notes()
+    ids = add(client, stream, 10)
+    with script(ORDERLY, any_server.url, stream) as process:
+        assert process.stdout.readline() == "started\n"
+        process.send_signal(number)
+        assert process.stdout.read().endswith("left in order\n")
+        assert process.wait(10) == 0
+    assert (pending(client, stream), consumers(client, stream)) == (0, [])
+    with running(Worker(client, stream, GROUP, lambda m: None, observe=notes)):
+        wait_until("another does what was not read", lambda: ids[-1] in notes.ids("acked"))
+    assert ids[0] not in notes.ids("read")

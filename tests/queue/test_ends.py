@@ -7,8 +7,7 @@ import time
 import pytest
 
 from streamlab.queue import Worker
-from tests.queue.helpers import GROUP, add, pending, running
-from tests.queue.scenes import started
+from tests.queue.helpers import GROUP, add, pending, running, started
 from tests.waiting import wait_until
 
 
@@ -59,17 +58,6 @@ def test_a_worker_does_not_run_twice_at_once(client_of_any, any_stream):
             assert isinstance(second.ended(), RuntimeError)
             (late,) = add(client_of_any, any_stream, 1)
             wait_until("the first goes on", lambda: seen == [first, late])
-
-
-def test_a_group_that_is_lost_between_two_runs_starts_at_the_beginning(client_of_any, any_stream):
-    client, stream, seen = client_of_any, any_stream, []
-    worker = Worker(client, stream, GROUP, lambda m: seen.append(m.id), start="$")
-    with running(worker):
-        wait_until("the group is there", lambda: client.exists(stream) and client.xinfo_groups(stream))
-    client.delete(stream)
-    (entry,) = add(client, stream, 1)
-    with running(worker):
-        wait_until("what was added before the second run is handled", lambda: seen == [entry])
 
 
 def test_waiting_for_the_last_handler_takes_no_processor(client_of_any, any_stream):

@@ -84,27 +84,3 @@ def test_a_producer_goes_on_at_the_new_primary(pair):
     ids += producer.add_many({"n": n} for n in range(6, 10))
     producer.close()
     assert [(entry, fields["n"]) for entry, fields in pair.b.xrange("s")] == [(e, str(n)) for n, e in enumerate(ids)]
-
-
-@pytest.mark.parametrize("threads", [1, 4])
-@pytest.mark.parametrize("start", ["0", "$"])
-def test_a_primary_that_is_a_replica_for_a_while(client, stream, caplog, start, threads):
-    """A read that blocks ends with UNBLOCKED; the data are still there."""
-    seen, notes = [], Notes()
-    worker = Worker(
-        client, stream, GROUP, lambda m: seen.append(m.id), start=start, claim_after=30, threads=threads, observe=notes
-    )
-    with running(worker):
-        wait_until("the group is there", lambda: client.exists(stream) and client.xinfo_groups(stream))
-        ids = add(client, stream, 5)
-        wait_until("it is at work", lambda: set(notes.ids("acked")) == set(ids))
-        try:
-            client.replicaof("127.0.0.1", 1)  # nobody there: the data stay
-            wait_until("the worker has found out", lambda: "trying again" in caplog.text)
-        finally:
-            client.replicaof("NO", "ONE")
-        ids += add(client, stream, 5)
-        wait_until("all are handled", lambda: set(notes.ids("acked")) == set(ids))
-    assert sorted(seen) == sorted(ids), "each once"
-    assert notes.ids("healed") == []
-    assert "was gone" not in caplog.text

@@ -33,81 +33,47 @@ class Colour(enum.IntEnum):
     RED = 7
 
 
-class Tone(enum.StrEnum):
-    LOW = "låg"
-
-
 class Mixed(str, enum.Enum):  # noqa: UP042 - prints itself as "Mixed.HIGH"
-    HIGH = "high"
+    HIGH = "hög"
 
 
 EXACT = [
     (Double(1.5), b"1.5"),
     (Double(1e300), b"1e+300"),
     (Colour.RED, b"7"),
-    (Tone.LOW, "låg".encode()),
-    (Mixed.HIGH, b"high"),
+    (Mixed.HIGH, "hög".encode()),
     (Text("text"), b"text"),
-    (Text("für"), "für".encode()),
     (Bytes(b"\xff\0"), b"\xff\0"),
     (-(2**70), str(-(2**70)).encode()),
-    (0.1, b"0.1"),
+    ("\udcff\udc80", b"\xff\x80"),  # surrogates, as Message.fields gives them, are the bytes that they stand for
     ("", b""),
 ]
-
-
-@pytest.fixture
-def producer(client_of_any, any_stream):
-    producer = Producer(client_of_any, any_stream)
-    yield producer
-    producer.close()
-
-
-def raw(server, stream):
-    with server.client(decode_responses=False) as client:
-        return [fields for _, fields in client.xrange(stream)]
-
-
-@pytest.mark.parametrize(("value", "stored"), EXACT, ids=range(len(EXACT)))
-def test_stored_exactly_as_value_and_as_name(any_server, any_stream, producer, value, stored):
-    producer.add({"a": value}, task_id="t")
-    producer.add_many([{"task_id": "t", value: "b"}])
-    assert raw(any_server, any_stream) == [{b"task_id": b"t", b"a": stored}, {b"task_id": b"t", stored: b"b"}]
-
-
 WRONG = [
-    *(("value", value) for value in (True, None, [1], {"a": 1}, Decimal("1.5"), bytearray(b"x"))),
-    *(("name", value) for value in (True, None, Decimal("1.5"), ("a",))),
-    *(("task_id", value) for value in (True, [1], Decimal("1.5"))),
+    *({"a": value} for value in (True, None, [1], {"a": 1}, Decimal("1.5"), bytearray(b"x"), "\ud83d")),
+    *({name: "x"} for name in (True, None, Decimal("1.5"), ("a",), "\ud83d")),
 ]
 
 
-@pytest.mark.parametrize(("where", "value"), WRONG, ids=[f"{where} {value!r}" for where, value in WRONG])
-def test_what_is_no_text_bytes_or_number_is_refused(any_server, any_stream, producer, value, where):
-    fields = {value: "x"} if where == "name" else {"a": value} if where == "value" else {"a": 1}
-    with pytest.raises(TypeError):
-        producer.add(fields, task_id=value if where == "task_id" else None)
-    assert raw(any_server, any_stream) == []
-    producer.add({"a": "next"}, task_id="t")
-    assert raw(any_server, any_stream) == [{b"task_id": b"t", b"a": b"next"}]
-
-
-def test_surrogates_are_the_bytes_that_they_stand_for(any_server, client_of_any, any_stream, producer):
-    producer.add({"\udcff\udc80": "a\udcfe"}, task_id="t")
-    assert raw(any_server, any_stream) == [{b"task_id": b"t", b"\xff\x80": b"a\xfe"}]
-    seen = []
-    with running(Worker(client_of_any, any_stream, GROUP, lambda m: seen.append(m.fields))):
-        wait_until("it is handled", lambda: seen)
-    assert seen == [{"task_id": "t", "\udcff\udc80": "a\udcfe"}]
-
-
-@pytest.mark.parametrize("fields", [{"a": "\ud83d"}, {"\ud83d": "a"}])
-def test_a_lone_high_surrogate_stands_for_no_byte(any_server, any_stream, producer, fields):
-    with pytest.raises((TypeError, ValueError)):
-        producer.add(fields)
-    assert raw(any_server, any_stream) == []
-    producer.add({"a": "next"})
-    assert len(raw(any_server, any_stream)) == 1
+def test_stored_exactly_or_refused(any_server, any_stream):
+    with any_server.client(decode_responses=False) as client:
+        producer, expected = Producer(client, any_stream), []
+        for value, stored in EXACT:
+            producer.add({"a": value}, task_id="t")
+            producer.add_many([{"task_id": "t", value: "b"}])
+            expected += [{b"task_id": b"t", b"a": stored}, {b"task_id": b"t", stored: b"b"}]
+        for fields in WRONG:
+            with pytest.raises((TypeError, UnicodeError), match=r"'a'|name of field|surrogates"):
+                producer.add_many([{"n": 1}, fields])
+        for task_id in (True, [1], Decimal("1.5")):
+            with pytest.raises(TypeError, match="task_id"):
+                producer.add({"a": 1}, task_id=task_id)
+        producer.close()
+        assert [fields for _, fields in client.xrange(any_stream)] == expected
+        seen = []
+        with running(Worker(client, any_stream, GROUP, lambda m: seen.append(m.fields))):
+            wait_until("all are handled", lambda: len(seen) == len(expected))
+    as_text = [[(name, value.decode(errors="surrogateescape")) for name, value in row.items()] for row in expected]
+    assert seen == [{name.decode(errors="surrogateescape"): value for name, value in row} for row in as_text]
 
 
 def test_two_messages_with_one_task_id_are_two_messages(client, stream):

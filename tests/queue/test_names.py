@@ -1,4 +1,4 @@
-"""Names and clients that cannot work are refused where they are given, with advice."""
+"""Names, clients and settings that cannot work are refused where they are given, with advice."""
 
 import subprocess
 import tempfile
@@ -15,46 +15,46 @@ from tests.waiting import wait_until
 
 NOWHERE = redis.Redis(port=1)  # never connected
 
-MAKERS = {
-    "Producer stream": lambda name: Producer(NOWHERE, name),
-    "Worker stream": lambda name: Worker(NOWHERE, name, GROUP, print),
-    "Worker group": lambda name: Worker(NOWHERE, "s", name, print),
-    "DeadLetters stream": lambda name: DeadLetters(NOWHERE, name, GROUP),
-    "DeadLetters group": lambda name: DeadLetters(NOWHERE, "s", name),
-}
+
+def test_names_that_are_no_text():
+    for name in (b"bytes", None, "", 7):
+        for what, make in [
+            ("stream", lambda name: Producer(NOWHERE, name)),
+            ("stream", lambda name: Worker(NOWHERE, name, GROUP, print)),
+            ("group", lambda name: Worker(NOWHERE, "s", name, print)),
+            ("consumer", lambda name: Worker(NOWHERE, "s", GROUP, print, consumer=7 if name is None else name)),
+            ("stream", lambda name: DeadLetters(NOWHERE, name, GROUP)),
+            ("group", lambda name: DeadLetters(NOWHERE, "s", name)),
+        ]:
+            with pytest.raises(ValueError if name == "" else TypeError, match=what):
+                make(name)
 
 
-@pytest.mark.parametrize("name", [b"bytes", None, "", 7], ids=repr)
-@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
-def test_a_name_that_is_no_text(make, name):
-    with pytest.raises(ValueError if name == "" else TypeError, match=r"stream|group"):
-        make(name)
+def test_clients_of_another_kind():
+    for client, advice in [
+        (redis.asyncio.Redis(port=1), "threads"),
+        (object.__new__(redis.RedisCluster), "node"),
+        (Sentinel([("127.0.0.1", 1)]), "master_for"),
+        ("redis://127.0.0.1", r"redis\.Redis"),
+        (None, r"redis\.Redis"),
+    ]:
+        for make in (Producer, lambda *it: Worker(*it, GROUP, print), lambda *it: DeadLetters(*it, GROUP)):
+            with pytest.raises(TypeError, match=advice):
+                make(client, "s")
 
 
-@pytest.mark.parametrize("name", [b"bytes", "", 7], ids=repr)
-def test_a_consumer_that_is_no_text(name):
-    with pytest.raises(ValueError if name == "" else TypeError, match="consumer"):
-        Worker(NOWHERE, "s", GROUP, print, consumer=name)
-
-
-CLIENTS = {
-    "asyncio": (redis.asyncio.Redis(port=1), "threads"),
-    "cluster": (object.__new__(redis.RedisCluster), "node"),
-    "sentinel": (Sentinel([("127.0.0.1", 1)]), "master_for"),
-    "text": ("redis://127.0.0.1", r"redis\.Redis"),
-    "none": (None, r"redis\.Redis"),
-}
-
-
-@pytest.mark.parametrize(("client", "advice"), CLIENTS.values(), ids=CLIENTS)
-def test_a_client_of_another_kind(client, advice):
-    for make in (
-        lambda: Producer(client, "s"),
-        lambda: Worker(client, "s", GROUP, print),
-        lambda: DeadLetters(client, "s", GROUP),
-    ):
-        with pytest.raises(TypeError, match=advice):
-            make()
+def test_settings_that_cannot_be_meant():
+    nan = float("nan")
+    for wrong in [{"keep": -1}, {"patience": -1}, {"patience": 100}]:
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Producer(NOWHERE, "s", **wrong)
+    for name, values in {
+        "batch": [0], "claim_after": [0, nan], "max_deliveries": [0], "retry_delay": [-1], "threads": [0],
+        "handler_timeout": [0], "timeout": [nan, float("inf")],
+    }.items():  # fmt: skip
+        for value in values:
+            with pytest.raises(ValueError, match=name):
+                Worker(NOWHERE, "s", GROUP, print, **{name: value})
 
 
 def test_a_client_of_a_unix_socket(any_server):
@@ -65,8 +65,7 @@ def test_a_client_of_a_unix_socket(any_server):
             try:
                 wait_until("the socket is there", path.exists)
                 with redis.Redis.from_url(f"unix://{path}") as client:
-                    seen = []
-                    producer = Producer(client, "s")
+                    seen, producer = [], Producer(client, "s")
                     entry = producer.add({"n": 1})
                     producer.close()
                     with running(Worker(client, "s", GROUP, lambda m: seen.append(m.id))):

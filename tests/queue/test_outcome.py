@@ -1,11 +1,20 @@
-"""What becomes of a message that failed, or whose workers died: it is tried again, and in the end it is buried."""
+"""What becomes of a message that failed, or whose workers died: a retry, and in the end a dead letter."""
 
 import time
+
+import pytest
 
 from streamlab.queue import DeadLetters, PermanentError, Worker
 from tests.at_hand import keys_of
 from tests.queue.helpers import GROUP, Notes, add, pending, running, strand
 from tests.waiting import wait_until
+
+
+@pytest.fixture
+def letters(client, stream):
+    letters = DeadLetters(client, stream, GROUP)
+    yield letters
+    letters.close()
 
 
 def test_a_failure_is_tried_again_soon_and_counted(client, stream):
@@ -25,88 +34,82 @@ def test_a_failure_is_tried_again_soon_and_counted(client, stream):
     assert keys_of(client, stream) == [stream], "the record of the failures went with the success"
 
 
-def test_after_too_many_deliveries_a_message_is_buried_with_its_history(client, stream):
-    ids = add(client, stream, 3, **{"reason": "mine", "failures": "mine too"})
+@pytest.mark.parametrize("threads", [1, 4])
+def test_dead_letters_with_their_history(client, stream, letters, threads):
+    """Of 30 messages, one is permanent, one reaches the limit, one succeeds at the third attempt."""
+    ids = add(client, stream, 30, **{"reason": "mine", "failures": "mine too"})
+    permanent, always, twice = ids[3], ids[7], ids[11]
+    attempts, notes = [], Notes()
 
     def handler(message):
-        if message.id == ids[1]:
+        attempts.append(message.id)
+        if message.id == permanent:
+            raise PermanentError("no such image")
+        if message.id == always or (message.id == twice and message.deliveries < 3):
             raise RuntimeError(f"attempt {message.deliveries}\nfailed")
 
-    with running(Worker(client, stream, GROUP, handler, max_deliveries=3, retry_delay=0.02, consumer="me")):
-        letters = DeadLetters(client, stream, GROUP)
-        wait_until("it is buried", lambda: len(letters) == 1)
-    (letter,) = letters.read()
+    worker = Worker(
+        client, stream, GROUP, handler,
+        max_deliveries=3, retry_delay=0.02, consumer="me", threads=threads, observe=notes,
+    )  # fmt: skip
+    with running(worker):
+        wait_until("28 are acknowledged", lambda: len(notes.ids("acked")) == 28)
+        wait_until("two are dead-lettered", lambda: len(letters) == 2)
     assert pending(client, stream) == 0
-    assert (letter.reason, letter.consumer) == ("deliveries", "me")
-    assert letter.error == "RuntimeError: attempt 3 failed"
-    assert letter.message.id == ids[1]
-    assert letter.message.deliveries == 3
-    assert letter.message.fields["reason"] == "mine", "a message cannot forge the head of its letter"
-    assert [failure["delivery"] for failure in letter.failures] == [1, 2, 3]
-    (new,) = letters.redrive(letter.id)
-    assert letters.redrive(letter.id) == []
-    assert len(letters) == 0
-    assert client.xrange(stream, new, new)[0][1] == letter.message.fields
-    letters.close()
+    first, second = letters.read()
+    assert (first.message.id, first.reason, first.consumer) == (permanent, "permanent", "me")
+    assert first.error == "PermanentError: no such image"
+    assert (second.message.id, second.reason, second.message.deliveries) == (always, "deliveries", 3)
+    assert second.error == "RuntimeError: attempt 3 failed"
+    assert [failure["delivery"] for failure in second.failures] == [1, 2, 3]
+    assert [attempts.count(entry) for entry in (permanent, always, twice)] == [1, 3, 3]
+    assert second.message.fields["reason"] == "mine", "a message cannot forge the head of its letter"
+    (new,) = letters.redrive(second.id)
+    assert letters.redrive(second.id) == []
+    assert client.xrange(stream, new, new)[0][1] == second.message.fields
+    assert (letters.discard(first.id), len(letters)) == (1, 0)
 
 
-def test_a_permanent_error_is_buried_at_once(client, stream):
-    add(client, stream, 1)
-    calls = []
-
-    def handler(message):
-        calls.append(message.id)
-        raise PermanentError("no such image")
-
-    letters = DeadLetters(client, stream, GROUP)
-    with running(Worker(client, stream, GROUP, handler)):
-        wait_until("it is buried", lambda: len(letters) == 1)
-    (letter,) = letters.read()
-    assert (letter.reason, letter.error, len(calls)) == ("permanent", "PermanentError: no such image", 1)
-    assert letters.discard(letter.id) == 1
-    letters.close()
-
-
-def test_a_message_that_kills_its_workers_is_buried_without_being_run(client, stream, group):
-    add(client, stream, 1)
-    (entry,) = strand(client, stream, 1)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_messages_that_kill_their_workers_are_dead_lettered_without_being_run(client, stream, group, letters, threads):
+    ids = add(client, stream, 12)
+    strand(client, stream, 12)
     for number in range(3):
-        client.xclaim(stream, GROUP, f"dead-{number}", 0, [entry])
-    calls = []
-    letters = DeadLetters(client, stream, GROUP)
-    with running(Worker(client, stream, GROUP, calls.append, claim_after=0.1, max_deliveries=4)):
-        wait_until("it is buried", lambda: len(letters) == 1)
-    (letter,) = letters.read()
-    letters.close()
-    assert calls == []
-    assert (letter.reason, letter.error, letter.message.deliveries) == ("deliveries", "", 5)
-
-
-def test_threads_that_bury_without_running_keep_their_places(client, stream, group):
-    """Twelve messages that killed their workers, two threads: each buried one gives its place back."""
-    add(client, stream, 12)
-    entries = strand(client, stream, 12)
-    client.xclaim(stream, GROUP, "dead again", 0, entries)
-    letters, notes = DeadLetters(client, stream, GROUP), Notes()
-    with running(Worker(client, stream, GROUP, print, claim_after=0.1, max_deliveries=2, threads=2, observe=notes)):
-        wait_until("all are buried", lambda: len(letters) == 12)
+        client.xclaim(stream, GROUP, f"dead-{number}", 0, ids)
+    notes = Notes()
+    worker = Worker(
+        client, stream, GROUP, lambda m: None, claim_after=0.1, max_deliveries=4, threads=threads, observe=notes
+    )
+    with running(worker):
+        wait_until("all are dead-lettered", lambda: len(letters) == 12)
         (late,) = add(client, stream, 1)
-        wait_until("there is still a place for the next", lambda: notes.ids("acked") == [late])
-    letters.close()
+        wait_until("the worker goes on", lambda: notes.ids("acked") == [late])
+    assert notes.ids("started") == [late]
+    assert [letter.message.id for letter in letters.read()] == ids
+    assert {(letter.reason, letter.error, letter.message.deliveries) for letter in letters.read()} == {
+        ("deliveries", "", 5)
+    }
 
 
-def test_threads_retry_and_bury(client, stream):
-    ids = add(client, stream, 30)
-    letters, notes = DeadLetters(client, stream, GROUP), Notes()
+def test_a_limit_of_deliveries_holds_among_own_messages_that_wait(client, stream, group, letters):
+    """Between 200 messages that wait for their retry are 200 that were delivered five times; the limit is three."""
+    ids = add(client, stream, 400)
+    strand(client, stream, 400)
+    stranded, own = ids[::2], ids[1::2]
+    client.xclaim(stream, GROUP, "dead", 0, stranded, idle=100_000, retrycount=5)
+    client.xclaim(stream, GROUP, "me", 0, own, retrycount=1)
+    notes = Notes()
 
     def handler(message):
-        if message.id == ids[3]:
-            raise PermanentError("never")
-        if message.id == ids[7] and message.deliveries < 3:
-            raise RuntimeError("later")
+        raise ValueError("always")
 
-    with running(Worker(client, stream, GROUP, handler, threads=4, retry_delay=0.02, observe=notes)):
-        wait_until("29 are acknowledged", lambda: len(notes.ids("acked")) == 29)
-        wait_until("one is buried", lambda: len(letters) == 1)
-    letters.close()
-    assert pending(client, stream) == 0
+    worker = Worker(
+        client, stream, GROUP, handler, consumer="me", claim_after=30, retry_delay=20, max_deliveries=3, observe=notes
+    )
+    with running(worker):
+        wait_until("the stranded ones are dead-lettered", lambda: len(letters) >= 200)
+        wait_until("the others wait", lambda: len(notes.ids("retry")) == 200)
+    assert notes.ids("started") == notes.ids("retry") == own
+    dead = letters.read(count=1000)
+    assert sorted(letter.message.id for letter in dead) == sorted(stranded)
+    assert {letter.reason for letter in dead} == {"deliveries"}

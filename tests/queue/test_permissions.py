@@ -9,8 +9,8 @@ from redis import Redis
 from redis.exceptions import NoPermissionError
 
 from streamlab.queue import DeadLetters, PermanentError, Producer, Worker
-from tests.queue.helpers import GROUP, Notes, add, consumers, pending, running, strand
-from tests.queue.scenes import started, wait_for_heartbeats
+from tests.queue.helpers import GROUP, Notes, add, consumers, pending, running, started, strand
+from tests.queue.scenes import wait_for_heartbeats
 from tests.waiting import wait_until
 
 PRODUCER = "~STREAM +xadd +multi +exec +eval +xlen +xinfo|groups +xpending +xrange +xtrim"

@@ -3,6 +3,8 @@
 import threading
 import time
 
+import pytest
+
 from streamlab.queue import Producer, Worker
 from streamlab.queue.connection import Connection
 from streamlab.queue.recovery import Recovery
@@ -28,8 +30,7 @@ def test_stale_entries_are_claimed_under_steady_load(client, stream, group):
     """A worker that looks for them only when nothing new arrives would never look here."""
     add(client, stream, 10)
     lost = set(strand(client, stream, 10))
-    notes = Notes()
-    stop = threading.Event()
+    notes, stop = Notes(), threading.Event()
 
     def load():
         producer = Producer(client, stream)
@@ -38,43 +39,15 @@ def test_stale_entries_are_claimed_under_steady_load(client, stream, group):
         producer.close()
 
     thread = threading.Thread(target=load)
-    worker = Worker(client, stream, GROUP, lambda m: None, claim_after=0.3, observe=notes)
     thread.start()
     try:
-        with running(worker):
+        with running(Worker(client, stream, GROUP, lambda m: None, claim_after=0.3, observe=notes)):
             wait_until("the dead worker's are done", lambda: lost <= set(notes.ids("acked")))
             assert len(notes.ids("read")) > 0
     finally:
         stop.set()
         thread.join()
     assert set(notes.ids("claimed")) >= lost
-
-
-def test_recovery_follows_the_cursor_past_entries_that_are_fresh(client, stream, group):
-    """One stale entry behind 200 that another consumer keeps fresh."""
-    ids = add(client, stream, 201)
-    fresh = strand(client, stream, 200, consumer="busy")
-    strand(client, stream, 1, consumer="dead")
-    notes = Notes()
-    with running(Worker(client, stream, GROUP, lambda m: None, claim_after=0.4, batch=1, observe=notes)):
-
-        def found():
-            client.xclaim(stream, GROUP, "busy", 0, fresh, justid=True)
-            return notes.ids("claimed")
-
-        wait_until("the stale one is claimed", found)
-        assert set(notes.ids("claimed")) == {ids[-1]}
-
-
-def test_pending_entries_that_were_deleted_are_noticed(server, client, stream, group):
-    ids = add(client, stream, 4)
-    strand(client, stream, 4)
-    client.xdel(stream, *ids[:2])
-    notes = Notes()
-    with running(Worker(client, stream, GROUP, lambda m: None, claim_after=0.1, observe=notes)):
-        wait_until("the two others are done", lambda: len(notes.ids("acked")) == 2)
-        wait_until("nothing is pending", lambda: pending(client, stream) == 0)
-    assert set(notes.ids("deleted")) == set(ids[:2])
 
 
 def test_new_messages_get_their_turn_beside_many_that_are_stranded(client_of_any, any_stream):
@@ -95,3 +68,39 @@ def test_new_messages_get_their_turn_beside_many_that_are_stranded(client_of_any
         wait_until("all are done", lambda: len(set(order)) == 401)
     assert set(order) == {*stranded, *new}
     assert order.index(new[0]) < 300, "it did not wait for all that was stranded"
+
+
+def test_recovery_follows_the_cursor_past_entries_that_are_fresh(client, stream, group):
+    """One stale entry behind 200 that another consumer keeps fresh."""
+    ids = add(client, stream, 201)
+    fresh = strand(client, stream, 200, consumer="busy")
+    strand(client, stream, 1, consumer="dead")
+    notes = Notes()
+    with running(Worker(client, stream, GROUP, lambda m: None, claim_after=0.4, batch=1, observe=notes)):
+
+        def found():
+            client.xclaim(stream, GROUP, "busy", 0, fresh, justid=True)
+            return notes.ids("claimed")
+
+        wait_until("the stale one is claimed", found)
+        assert set(notes.ids("claimed")) == {ids[-1]}
+
+
+@pytest.mark.parametrize("whose", ["dead", "me"])
+def test_pending_entries_of_which_some_were_deleted(client, stream, group, whose):
+    """Those of a dead worker, and the worker's own of an earlier life, which it takes at once."""
+    ids = add(client, stream, 6)
+    strand(client, stream, 4, whose)
+    client.xdel(stream, *ids[:2])
+    seen, notes = [], Notes()
+    worker = Worker(
+        client, stream, GROUP, lambda m: seen.append((m.id, m.deliveries)),
+        consumer="me", claim_after=0.1 if whose == "dead" else 30, observe=notes,
+    )  # fmt: skip
+    with running(worker):
+        wait_until("the others are done", lambda: len(notes.ids("acked")) == 4)
+        wait_until("nothing is pending", lambda: pending(client, stream) == 0)
+    assert set(notes.ids("deleted")) == set(ids[:2])
+    assert sorted(seen) == [(ids[2], 2), (ids[3], 2), (ids[4], 1), (ids[5], 1)]
+    if whose == "me":
+        assert [entry for entry, _ in seen] == ids[2:], "its own come first"
