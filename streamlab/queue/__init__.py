@@ -9,10 +9,10 @@ Producer and worker take any redis-py client and know nothing of the lab. Read t
     reader        XREADGROUP: new messages, asked ahead of time, bounded in bytes
     executor      runs handlers, in one or several threads that take turns at reading
     settlement    acknowledges, schedules a retry, or dead-letters
-    recovery      claims what a crashed worker left in its pending entries list (PEL)
+    recovery      takes what is in the pending entries list (PEL): its own, and what a crashed worker left
     heartbeat     keeps messages in flight from being claimed while their worker is alive
     dead_letters  reads, redrives and discards dead letters
-    group         makes a group, tidies it up, trims its stream
+    group         makes a group, and tidies it up
     connection    one socket to Redis that never repeats a command
     scripts       the Lua, each with its legend
     keys, settings, errors

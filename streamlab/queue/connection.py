@@ -209,9 +209,9 @@ def checked_client(client: object) -> Redis:
 
 def _naming(command: Command, error: Exception) -> NoPermissionError:
     """Let an error of Redis's access control list name command and keys, which some versions leave out."""
-    parts = (part.decode(errors="replace") if isinstance(part, bytes) else str(part) for part in command)
-    text = " ".join(part.partition("\n")[0] for part in parts)  # of a script, its name
-    return NoPermissionError(f"{error}: {text[:200]}")
+    parts = (part.decode(errors="replace") if isinstance(part, bytes) else str(part) for part in command[:6])
+    text = " ".join(part.partition("\n")[0] for part in parts)  # of a script, its name and up to three keys
+    return NoPermissionError(f"{error}: {text}")
 
 
 class PerProcess(Generic[T]):

@@ -60,7 +60,8 @@ def is_refused_by_acl(error: Exception) -> bool:
 
 def is_final(error: Exception) -> bool:
     """Whether trying again cannot help: credentials, permissions, wrong key, wrong node, a server that is too old."""
-    return isinstance(error, LOCKED_OUT + _MISTAKEN) or "WRONGTYPE" in str(error) or "nknown command" in str(error)
+    final = isinstance(error, LOCKED_OUT + _MISTAKEN) or is_refused_by_acl(error)
+    return final or "WRONGTYPE" in str(error) or "nknown command" in str(error)
 
 
 def is_group_gone(error: Exception) -> bool:

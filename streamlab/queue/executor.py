@@ -9,6 +9,7 @@ they are worth. So a message waits only while all threads are busy, and a handle
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import logging
@@ -80,11 +81,10 @@ class Executor:
             self._work(0)
         finally:
             _at_work.discard(self)
-            if os.getpid() == self._pid:
-                self._end()
-                for number, thread in enumerate(others, 1):
-                    while thread.is_alive() and number not in self._abandoned:
-                        thread.join(0.05)
+            self._end()
+            for number, thread in enumerate(others, 1):
+                while thread.is_alive() and number not in self._abandoned:
+                    thread.join(0.05)
         if self._error is not None:
             raise self._error
 
@@ -161,13 +161,10 @@ class Executor:
     def _wait(self) -> None:
         """Wait to be woken. One thread at a time looks on its own whether a handler that was quick so far hangs."""
         watches = self._watch.acquire(blocking=False)
-        try:
+        with contextlib.suppress(queue.Empty):
             self._wakes.get(timeout=_STALL if watches and self._running else 1.0)
-        except queue.Empty:
-            pass
-        finally:
-            if watches:
-                self._watch.release()
+        if watches:
+            self._watch.release()
 
     def _drain(self, number: int) -> None:
         """The loop that everything else is there for; a microsecond here is a microsecond a message."""

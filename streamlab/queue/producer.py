@@ -133,7 +133,6 @@ class Producer:
         """Add all of these or none."""
         idmp_ids = [mine.next_id() for _ in tasks] if self._idmp else []
         deadline = time.monotonic() + self._patience
-        weight = sum(map(_size, tasks))
         unsure = ""  # how an attempt ended that may have added them; IDMP makes it safe to try again
         broken = 0
         while True:
@@ -145,10 +144,11 @@ class Producer:
             if isinstance(last, ReplyLostError):
                 unsure = str(last)
             elif isinstance(last, NotSentError):
-                broken += "writing to socket" in str(last) and weight > _BUFFERED
+                size = sum(map(_size, tasks))
+                broken += "writing to socket" in str(last) and size > _BUFFERED
                 if broken == _REFUSALS:
                     text = (
-                        f"Redis closes the connection whenever these {len(tasks)} message(s) of {weight} bytes are sent"
+                        f"Redis closes the connection whenever these {len(tasks)} message(s) of {size} bytes are sent"
                     )
                     limits = "over a limit of the server (proto-max-bulk-len, client-query-buffer-limit)"
                     raise RefusedError(f"{text}: {limits}") from last
