@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import urlsplit
 
 from redis import Redis
 
-from streamlab.queue import Message, PermanentError, Producer, Worker
+from streamlab.queue import DeadLetters, Message, PermanentError, Producer, Worker
 from tests.waiting import wait_until
 from tests.wire import Wire
 
@@ -87,21 +88,64 @@ def add(client: Redis, stream: str, count: int, **fields: str) -> list[str]:
     return ids
 
 
-def strand(client: Redis, stream: str, count: int, consumer: str = "dead") -> list[str]:
-    """Let a consumer read entries and never come back."""
-    rows: Any = client.xreadgroup(GROUP, consumer, {stream: ">"}, count=count)
-    return [entry for entry, _ in rows[0][1]]
-
-
 def pending(client: Redis, stream: str) -> int:
     """Entries pending in the group."""
     summary: Any = client.xpending(stream, GROUP)
     return int(summary["pending"])
 
 
-def consumers(client: Redis, stream: str) -> list[str]:
-    rows: Any = client.xinfo_consumers(stream, GROUP)
-    return [row["name"] for row in rows]
+class Queue:
+    """A stream of one test on one server, what its workers tell, and what Redis says of it."""
+
+    def __init__(self, server: Any, client: Redis, stream: str) -> None:
+        self.server, self.client, self.stream = server, client, stream
+        self.seen: list[str] = []  # by the handler of a worker that has none of its own
+        self.notes = Notes()
+        self.letters = DeadLetters(client, stream, GROUP)
+        self._open: list[Producer | DeadLetters] = [self.letters]
+
+    def worker(self, handler: Callable[[Message], object] | None = None, **settings: Any) -> Worker:
+        settings = {"client": self.client, "observe": self.notes, **settings}
+        return Worker(stream=self.stream, group=GROUP, handler=handler or self._see, **settings)
+
+    def _see(self, message: Message) -> None:
+        self.seen.append(message.id)
+
+    def running(self, *handler: Callable[[Message], object], **settings: Any) -> AbstractContextManager[None]:
+        return running(self.worker(*handler, **settings))
+
+    def started(self, *handler: Callable[[Message], object], **settings: Any) -> AbstractContextManager[Started]:
+        return started(self.worker(*handler, **settings))
+
+    def producer(self, **settings: Any) -> Producer:
+        producer = Producer(self.client, self.stream, **settings)
+        self._open.append(producer)
+        return producer
+
+    def make_group(self) -> None:
+        self.client.xgroup_create(self.stream, GROUP, id="0", mkstream=True)
+
+    def add(self, count: int, **fields: str) -> list[str]:
+        return add(self.client, self.stream, count, **fields)
+
+    def strand(self, count: int, consumer: str = "dead") -> list[str]:
+        """Let a consumer read entries and never come back."""
+        rows: Any = self.client.xreadgroup(GROUP, consumer, {self.stream: ">"}, count=count)
+        return [entry for entry, _ in rows[0][1]]
+
+    def group_exists(self) -> bool:
+        return bool(self.client.exists(self.stream) and self.client.xinfo_groups(self.stream))
+
+    def pending(self) -> int:
+        return pending(self.client, self.stream)
+
+    def consumers(self) -> list[str]:
+        rows: Any = self.client.xinfo_consumers(self.stream, GROUP)
+        return sorted(row["name"] for row in rows)
+
+    def close(self) -> None:
+        for it in self._open:
+            it.close()
 
 
 @contextlib.contextmanager

@@ -10,18 +10,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from redis import Redis
-
-from tests.queue.helpers import GROUP
+from tests.queue.helpers import GROUP, Queue
 from tests.waiting import wait_until
 
 
-def wait_for_heartbeats(client: Redis, stream: str, count: int) -> None:
+def wait_for_heartbeats(q: Queue, count: int) -> None:
     """Wait until the idle time of the oldest pending entry has been reset `count` times."""
     idle = [0]
 
     def resets() -> int:
-        idle.append(client.xpending_range(stream, GROUP, "-", "+", 1)[0]["time_since_delivered"])
+        idle.append(q.client.xpending_range(q.stream, GROUP, "-", "+", 1)[0]["time_since_delivered"])
         return sum(later < earlier for earlier, later in itertools.pairwise(idle))
 
     wait_until(f"{count} heartbeats have been sent", lambda: resets() >= count)

@@ -4,20 +4,17 @@ import time
 
 import pytest
 
-from streamlab.queue import Worker
-from tests.queue.helpers import GROUP, Notes, add, running
 from tests.waiting import wait_until
 
 
-def test_an_idle_worker_asks_little(client, stream):
+def test_an_idle_worker_asks_little(q):
     """A bound on commands a second, counted while the clock runs, whatever the machine's load."""
-    add(client, stream, 1)
-    notes = Notes()
-    with running(Worker(client, stream, GROUP, lambda m: None, claim_after=60, observe=notes)):
-        wait_until("it has begun, and nothing is left to do", lambda: notes.ids("acked"))
-        began, before = time.monotonic(), _commands(client)
+    q.add(1)
+    with q.running(claim_after=60):
+        wait_until("it has begun, and nothing is left to do", lambda: q.notes.ids("acked"))
+        began, before = time.monotonic(), _commands(q.client)
         wait_until("four seconds have passed", lambda: time.monotonic() - began > 4)
-        sent, seconds = _commands(client) - before - 1, time.monotonic() - began
+        sent, seconds = _commands(q.client) - before - 1, time.monotonic() - began
     assert sent <= 2.5 * seconds, f"{sent} commands in {seconds:.1f} s"
 
 
@@ -29,20 +26,19 @@ def _commands(client):
     ("policy", "maxmemory", "warned"),
     [("allkeys-lru", 1 << 30, 1), ("noeviction", 1 << 30, 0), ("volatile-lru", 1 << 30, 0), ("allkeys-lru", 0, 0)],
 )
-def test_a_redis_that_may_evict_the_stream_is_told_once(client_of_any, any_stream, caplog, policy, maxmemory, warned):
-    client, stream, notes = client_of_any, any_stream, Notes()
-    before = client.config_get("maxmemory*")
+def test_a_redis_that_may_evict_the_stream_is_told_once(q1, caplog, policy, maxmemory, warned):
+    before = q1.client.config_get("maxmemory*")
     try:
-        client.config_set("maxmemory", maxmemory)
-        client.config_set("maxmemory-policy", policy)
-        with running(Worker(client, stream, GROUP, lambda m: None, observe=notes)):
+        q1.client.config_set("maxmemory", maxmemory)
+        q1.client.config_set("maxmemory-policy", policy)
+        with q1.running():
             for _ in range(2):
-                (entry,) = add(client, stream, 1)
-                wait_until("it is at work", lambda entry=entry: entry in notes.ids("acked"))
-                client.client_kill_filter(_type="normal", skipme=True)  # it starts over, and does not repeat itself
+                (entry,) = q1.add(1)
+                wait_until("it is at work", lambda entry=entry: entry in q1.notes.ids("acked"))
+                q1.client.client_kill_filter(_type="normal", skipme=True)  # it starts over, and does not repeat itself
     finally:
-        client.config_set("maxmemory-policy", before["maxmemory-policy"])
-        client.config_set("maxmemory", before["maxmemory"])
+        q1.client.config_set("maxmemory-policy", before["maxmemory-policy"])
+        q1.client.config_set("maxmemory", before["maxmemory"])
     told = [record.getMessage() for record in caplog.records if "evict" in record.getMessage()]
     assert len(told) == warned
-    assert all(stream in text and policy in text for text in told)
+    assert all(q1.stream in text and policy in text for text in told)

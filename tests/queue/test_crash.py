@@ -4,8 +4,7 @@ import signal
 
 import pytest
 
-from streamlab.queue import Worker
-from tests.queue.helpers import GROUP, Notes, add, consumers, pending, running, strand
+from tests.queue.helpers import GROUP
 from tests.queue.scenes import script
 from tests.waiting import wait_until
 
@@ -34,22 +33,22 @@ Worker(Redis.from_url(url), stream, "g", handler, consumer="victim", claim_after
 @pytest.mark.parametrize("after", [3, 200], ids=["at the beginning", "while it reads ahead"])
 @pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("checkpoint", ["read", "started", "done", "acked", "failed", "retry", "claimed"])
-def test_killed_at(any_server, client_of_any, any_stream, tmp_path, checkpoint, threads, after):
-    client, stream, effects = client_of_any, any_stream, tmp_path / "effects"
+def test_killed_at(q1, tmp_path, checkpoint, threads, after):
+    effects = tmp_path / "effects"
     effects.touch()
-    client.xgroup_create(stream, GROUP, id="0", mkstream=True)
-    ids = add(client, stream, 400)
+    q1.make_group()
+    ids = q1.add(400)
     if checkpoint == "claimed":
-        strand(client, stream, 300)
-    with script(VICTIM, any_server.url, stream, effects, checkpoint, threads, after) as process:
+        q1.strand(300)
+    with script(VICTIM, q1.server.url, q1.stream, effects, checkpoint, threads, after) as process:
         assert process.wait(20) == -signal.SIGKILL
     first = effects.read_text().split()
-    held = {row["message_id"] for row in client.xpending_range(stream, GROUP, "-", "+", 1000)}
+    held = {row["message_id"] for row in q1.client.xpending_range(q1.stream, GROUP, "-", "+", 1000)}
 
     second = []
-    with running(Worker(client, stream, GROUP, lambda m: second.append(m.id), claim_after=0.3)):
+    with q1.running(lambda m: second.append(m.id), claim_after=0.3):
         wait_until("everything is done", lambda: set(first) | set(second) == set(ids))
-        wait_until("nothing is pending", lambda: pending(client, stream) == 0)
+        wait_until("nothing is pending", lambda: q1.pending() == 0)
     repeated = set(first) & set(second)
     assert len(set(second)) == len(second)
     assert repeated <= held, "only what was not acknowledged may be done again"
@@ -70,15 +69,14 @@ print("left in order", flush=True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_it_finish_what_is_in_flight(any_server, client_of_any, any_stream, number):
-    client, stream, notes = client_of_any, any_stream, Notes()
-    ids = add(client, stream, 10)
-    with script(ORDERLY, any_server.url, stream) as process:
+def test_a_signal_lets_it_finish_what_is_in_flight(q1, number):
+    ids = q1.add(10)
+    with script(ORDERLY, q1.server.url, q1.stream) as process:
         assert process.stdout.readline() == "started\n"
         process.send_signal(number)
         assert process.stdout.read().endswith("left in order\n")
         assert process.wait(10) == 0
-    assert (pending(client, stream), consumers(client, stream)) == (0, [])
-    with running(Worker(client, stream, GROUP, lambda m: None, observe=notes)):
-        wait_until("another does what was not read", lambda: ids[-1] in notes.ids("acked"))
-    assert ids[0] not in notes.ids("read")
+    assert (q1.pending(), q1.consumers()) == (0, [])
+    with q1.running():
+        wait_until("another does what was not read", lambda: ids[-1] in q1.notes.ids("acked"))
+    assert ids[0] not in q1.notes.ids("read")

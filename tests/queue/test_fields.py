@@ -5,8 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from streamlab.queue import Producer, Worker
-from tests.queue.helpers import GROUP, running
+from streamlab.queue import Producer
 from tests.waiting import wait_until
 
 
@@ -17,25 +16,10 @@ class Odd:
     __repr__ = __format__ = __str__
 
 
-class Double(Odd, float):
-    """Like numpy.float64, whose repr is "np.float64(1.5)"."""
-
-
-class Text(Odd, str):
-    pass
-
-
-class Bytes(Odd, bytes):
-    pass
-
-
-class Colour(enum.IntEnum):
-    RED = 7
-
-
-class Mixed(str, enum.Enum):  # noqa: UP042 - prints itself as "Mixed.HIGH"
-    HIGH = "hög"
-
+# Like numpy.float64, whose repr is "np.float64(1.5)", and numpy's text.
+Double, Text, Bytes = (type("Odd", (Odd, kind), {}) for kind in (float, str, bytes))
+Colour = enum.IntEnum("Colour", {"RED": 7})
+Mixed = enum.Enum("Mixed", {"HIGH": "hög"}, type=str)  # prints itself as "Mixed.HIGH"
 
 EXACT = [
     (Double(1.5), b"1.5"),
@@ -54,9 +38,9 @@ WRONG = [
 ]
 
 
-def test_stored_exactly_or_refused(any_server, any_stream):
-    with any_server.client(decode_responses=False) as client:
-        producer, expected = Producer(client, any_stream), []
+def test_stored_exactly_or_refused(q1):
+    with q1.server.client(decode_responses=False) as client:
+        producer, expected = Producer(client, q1.stream), []
         for value, stored in EXACT:
             producer.add({"a": value}, task_id="t")
             producer.add_many([{"task_id": "t", value: "b"}])
@@ -68,17 +52,19 @@ def test_stored_exactly_or_refused(any_server, any_stream):
             with pytest.raises(TypeError, match="task_id"):
                 producer.add({"a": 1}, task_id=task_id)
         producer.close()
-        assert [fields for _, fields in client.xrange(any_stream)] == expected
+        assert [fields for _, fields in client.xrange(q1.stream)] == expected
         seen = []
-        with running(Worker(client, any_stream, GROUP, lambda m: seen.append(m.fields))):
+        with q1.running(lambda m: seen.append(m.fields)):
             wait_until("all are handled", lambda: len(seen) == len(expected))
-    as_text = [[(name, value.decode(errors="surrogateescape")) for name, value in row.items()] for row in expected]
-    assert seen == [{name.decode(errors="surrogateescape"): value for name, value in row} for row in as_text]
+    text = [
+        {key.decode(errors="surrogateescape"): row[key].decode(errors="surrogateescape") for key in row}
+        for row in expected
+    ]
+    assert seen == text
 
 
-def test_two_messages_with_one_task_id_are_two_messages(client, stream):
-    producer = Producer(client, stream)
+def test_two_messages_with_one_task_id_are_two_messages(q):
+    producer = q.producer()
     ids = [producer.add({"n": n}, task_id="same") for n in range(2)]
     ids += producer.add_many({"n": n, "task_id": "same"} for n in range(2, 4))
-    producer.close()
-    assert client.xrange(stream) == [(entry, {"task_id": "same", "n": str(n)}) for n, entry in enumerate(ids)]
+    assert q.client.xrange(q.stream) == [(entry, {"task_id": "same", "n": str(n)}) for n, entry in enumerate(ids)]

@@ -4,8 +4,7 @@ import signal
 
 import pytest
 
-from streamlab.queue import Worker
-from tests.queue.helpers import GROUP, add, consumers, pending, refuse, running
+from tests.queue.helpers import refuse
 from tests.queue.scenes import script
 from tests.waiting import wait_until
 
@@ -28,10 +27,10 @@ sys.exit(any([code_of(pid) for pid in children]))
 
 
 @pytest.mark.parametrize("used", ["unused", "used"])
-def test_a_producer_made_before_a_fork(server, client, stream, used):
-    with script(PRODUCE, server.url, stream, used) as process:
+def test_a_producer_made_before_a_fork(q, used):
+    with script(PRODUCE, q.server.url, q.stream, used) as process:
         assert process.wait(20) == 0
-    rows = [fields for _, fields in client.xrange(stream)]
+    rows = [fields for _, fields in q.client.xrange(q.stream)]
     expected = [f"{who}-{n}" for who in ("first", "second", "parent") for n in range(200)]
     assert sorted(row["n"] for row in rows) == sorted(expected + ["before"] * (used == "used"))
     assert len({row["task_id"] for row in rows}) == len(rows)
@@ -52,27 +51,25 @@ sys.exit(any([code_of(pid) for pid in children]))
 
 
 @pytest.mark.parametrize("consumer", ["", "me"])
-def test_a_worker_made_before_a_fork_has_a_name_in_each_child(
-    any_server, client_of_any, any_stream, tmp_path, consumer
-):
-    client, stream, notes = client_of_any, any_stream, tmp_path / "notes"
+def test_a_worker_made_before_a_fork_has_a_name_in_each_child(q1, tmp_path, consumer):
+    notes = tmp_path / "notes"
     notes.touch()
-    client.xgroup_create(stream, GROUP, id="0", mkstream=True)
-    with script(WORK, any_server.url, stream, notes, consumer) as process:
-        wait_until("two consumers with different names are there", lambda: len(consumers(client, stream)) == 2)
+    q1.make_group()
+    with script(WORK, q1.server.url, q1.stream, notes, consumer) as process:
+        wait_until("two consumers with different names are there", lambda: len(q1.consumers()) == 2)
         ids = []
 
         def both_had_work():
-            ids.extend(add(client, stream, 20))
+            ids.extend(q1.add(20))
             return len({line.split()[0] for line in notes.read_text().splitlines()}) == 2
 
         wait_until("both children have had work", both_had_work, every=0.05)
         wait_until("all are handled", lambda: len(notes.read_text().splitlines()) >= len(ids))
-        wait_until("all are acknowledged", lambda: pending(client, stream) == 0)
+        wait_until("all are acknowledged", lambda: q1.pending() == 0)
         process.stdin.close()
         assert process.wait(20) == 0
     assert sorted(line.split()[1] for line in notes.read_text().splitlines()) == sorted(ids), "each is done once"
-    assert consumers(client, stream) == []
+    assert q1.consumers() == []
 
 
 REDRIVE = """
@@ -88,16 +85,14 @@ assert len(letters) == 0
 """
 
 
-def test_dead_letters_opened_before_a_fork(any_server, client_of_any, any_stream):
-    client, stream = client_of_any, any_stream
-    client.xgroup_create(stream, GROUP, id="0", mkstream=True)
-    add(client, stream, 1)
-    with running(Worker(client, stream, GROUP, refuse)):
-        wait_until("it is read", lambda: client.xinfo_groups(stream)[0]["last-delivered-id"] != "0-0")
-        wait_until("it is dead-lettered", lambda: pending(client, stream) == 0)
-    with script(REDRIVE, any_server.url, stream) as process:
+def test_dead_letters_opened_before_a_fork(q1):
+    q1.make_group()
+    q1.add(1)
+    with q1.running(refuse):
+        wait_until("it is dead-lettered", lambda: len(q1.letters) == 1)
+    with script(REDRIVE, q1.server.url, q1.stream) as process:
         assert process.wait(20) == 0
-    assert client.xlen(stream) == 2
+    assert q1.client.xlen(q1.stream) == 2
 
 
 FORKING_HANDLER = """
@@ -118,13 +113,13 @@ except RuntimeError as error:
 
 
 @pytest.mark.parametrize("threads", [1, 4])
-def test_a_handler_that_forks_and_returns_in_the_child(any_server, client_of_any, any_stream, tmp_path, threads):
-    client, stream, notes = client_of_any, any_stream, tmp_path / "notes"
+def test_a_handler_that_forks_and_returns_in_the_child(q1, tmp_path, threads):
+    notes = tmp_path / "notes"
     notes.touch()
-    ids = add(client, stream, 5)
-    with script(FORKING_HANDLER, any_server.url, stream, notes, threads) as process:
+    ids = q1.add(5)
+    with script(FORKING_HANDLER, q1.server.url, q1.stream, notes, threads) as process:
         wait_until("the parent has handled all", lambda: len(notes.read_text().splitlines()) >= 5)
-        wait_until("the parent has acknowledged all", lambda: pending(client, stream) == 0)
+        wait_until("the parent has acknowledged all", lambda: q1.pending() == 0)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     done = dict(line.split() for line in notes.read_text().splitlines())
@@ -133,4 +128,4 @@ def test_a_handler_that_forks_and_returns_in_the_child(any_server, client_of_any
         assert set(done.values()) == {"7"}, "run() raised RuntimeError in each child"
     else:
         assert "0" not in done.values(), "no child takes its end for success"
-    assert consumers(client, stream) == []
+    assert q1.consumers() == []

@@ -6,8 +6,8 @@ import functools
 import pytest
 
 import streamlab as sl
-from streamlab.queue import DeadLetters, Worker
-from tests.queue.helpers import GROUP, Notes, add, pending, running
+from streamlab.queue import Worker
+from tests.queue.helpers import GROUP
 from tests.waiting import wait_until
 
 
@@ -28,25 +28,20 @@ class AsyncCall:
         raise AssertionError("nobody runs it")
 
 
-def test_a_handler_whose_call_does_nothing_is_refused(client_of_any):
-    for handler in (
-        coroutine,
-        generator,
-        async_generator,
-        functools.partial(functools.partial(coroutine)),
-        AsyncCall(),
-    ):
+def test_a_handler_whose_call_does_nothing_is_refused(q1):
+    partial = functools.partial(functools.partial(coroutine))
+    for handler in (coroutine, generator, async_generator, partial, AsyncCall()):
         with pytest.raises(TypeError, match=r"async|generator"):
-            Worker(client_of_any, "s", GROUP, handler)
+            Worker(q1.client, "s", GROUP, handler)
         with pytest.raises(TypeError, match=r"async|generator"):
             sl.Call(handler, count=1)
 
 
 @pytest.mark.parametrize("threads", [1, 4])
-def test_what_a_handler_returns_is_run_or_a_failure(client_of_any, any_stream, threads):
+def test_what_a_handler_returns_is_run_or_a_failure(q1, threads):
     """A coroutine is run once a message; a generator, which nobody iterates, counts as a failure."""
-    ids = add(client_of_any, any_stream, 12)
-    ran, letters, notes = [], DeadLetters(client_of_any, any_stream, GROUP), Notes()
+    ids = q1.add(12)
+    ran = []
 
     async def body(message):
         await asyncio.sleep(0)
@@ -55,15 +50,10 @@ def test_what_a_handler_returns_is_run_or_a_failure(client_of_any, any_stream, t
     def returns_it(message):
         return {ids[3]: generator, ids[7]: async_generator}.get(message.id, body)(message)
 
-    worker = Worker(
-        client_of_any, any_stream, GROUP, returns_it,
-        threads=threads, max_deliveries=2, retry_delay=0.02, observe=notes,
-    )  # fmt: skip
-    with running(worker):
-        wait_until("ten are acknowledged", lambda: len(notes.ids("acked")) == 10)
-        wait_until("two are dead-lettered", lambda: len(letters) == 2)
-    assert sorted(ran) == sorted(set(ids) - {ids[3], ids[7]}) == sorted(notes.ids("done"))
-    assert sorted(letter.message.id for letter in letters.read()) == [ids[3], ids[7]]
-    assert all("generator" in letter.error for letter in letters.read()), "the error says why"
-    assert pending(client_of_any, any_stream) == 0
-    letters.close()
+    with q1.running(returns_it, threads=threads, max_deliveries=2, retry_delay=0.02):
+        wait_until("ten are acknowledged", lambda: len(q1.notes.ids("acked")) == 10)
+        wait_until("two are dead-lettered", lambda: len(q1.letters) == 2)
+    assert sorted(ran) == sorted(set(ids) - {ids[3], ids[7]}) == sorted(q1.notes.ids("done"))
+    assert sorted(letter.message.id for letter in q1.letters.read()) == [ids[3], ids[7]]
+    assert all("generator" in letter.error for letter in q1.letters.read()), "the error says why"
+    assert q1.pending() == 0

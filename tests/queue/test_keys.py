@@ -22,11 +22,11 @@ def test_the_key_is_in_the_streams_slot_and_no_two_pairs_of_stream_and_group_sha
     assert [key_slot(key.encode()) for key in keys] == [key_slot(stream.encode()) for stream, _ in pairs]
 
 
-def test_dead_letters_of_two_queues_with_similar_names(client, stream):
-    for name, group in [(stream, "b:c"), (f"{stream}:b", "c")]:
-        (entry,) = add(client, name, 1, queue=name)
-        letters = DeadLetters(client, name, group)
-        with running(Worker(client, name, group, refuse)):
+def test_dead_letters_of_two_queues_with_similar_names(q):
+    for name, group in [(q.stream, "b:c"), (f"{q.stream}:b", "c")]:
+        (entry,) = add(q.client, name, 1)
+        letters = DeadLetters(q.client, name, group)
+        with running(Worker(q.client, name, group, refuse)):
             wait_until("it is dead-lettered", lambda letters=letters: len(letters) > 0)
         assert [letter.message.id for letter in letters.read()] == [entry]
         letters.close()
@@ -40,26 +40,23 @@ def add_old(client, stream, number):
     return client.xadd(f"{stream}:{GROUP}:dead", {**head, "task_id": f"t{number}", "n": number})
 
 
-def test_dead_letters_under_the_old_key(client_of_any, any_stream):
-    client, stream = client_of_any, any_stream
-    letters = DeadLetters(client, stream, GROUP)
-    first, second = add_old(client, stream, 1), add_old(client, stream, 2)
-    add(client, stream, 1)
-    with running(Worker(client, stream, GROUP, refuse)):
-        wait_until("a new one is dead-lettered", lambda: len(letters) == 3)
-    third = add_old(client, stream, 3)
-    read = letters.read()
+def test_dead_letters_under_the_old_key(q1):
+    first, second = add_old(q1.client, q1.stream, 1), add_old(q1.client, q1.stream, 2)
+    q1.add(1)
+    with q1.running(refuse):
+        wait_until("a new one is dead-lettered", lambda: len(q1.letters) == 3)
+    third = add_old(q1.client, q1.stream, 3)
+    read = q1.letters.read()
     assert [letter.id for letter in read if letter.consumer == "c"] == [first, second, third]
     assert [letter.consumer == "c" for letter in read] == [True, True, False, True], "by age, whichever key it has"
-    assert [letter.id for letter in letters.read(after=first, count=1)] == [second]
+    assert [letter.id for letter in q1.letters.read(after=first, count=1)] == [second]
     old = read[0]
     assert (old.message.id, old.message.fields) == ("1-1", {"task_id": "t1", "n": "1"})
     assert (old.reason, old.error, old.message.deliveries) == ("permanent", "PermanentError: no", 2)
     assert (old.consumer, old.buried_at) == ("c", 2.5)
     assert [failure["error"] for failure in old.failures] == ["ValueError: no"]
-    (new,) = letters.redrive(first)
-    assert client.xrange(stream, new, new)[0][1] == {"task_id": "t1", "n": "1"}
-    assert letters.redrive(first) == []
-    assert letters.discard(second, third) == 2
-    assert len(letters) == 1
-    letters.close()
+    (new,) = q1.letters.redrive(first)
+    assert q1.client.xrange(q1.stream, new, new)[0][1] == {"task_id": "t1", "n": "1"}
+    assert q1.letters.redrive(first) == []
+    assert q1.letters.discard(second, third) == 2
+    assert len(q1.letters) == 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamlab.queue import DeadLetters, Producer, RefusedError, Worker
+from streamlab.queue import Producer, RefusedError, Worker
 from streamlab.servers import ProcessServer
 from tests.queue.helpers import GROUP, pending, refuse, running
 from tests.waiting import wait_until
@@ -51,15 +51,13 @@ def test_requests_stay_below_the_query_buffer_limit_or_are_refused(narrow, produ
 
 
 @pytest.mark.parametrize("count", [4_000, 20_000])
-def test_a_message_of_many_fields_is_dead_lettered_and_redriven(client, stream, count):
+def test_a_message_of_many_fields_is_dead_lettered_and_redriven(q, count):
     fields = {f"name {n}": f"value {n}" for n in range(count)}
-    entry = client.xadd(stream, fields)
-    letters = DeadLetters(client, stream, GROUP)
-    with running(Worker(client, stream, GROUP, refuse)):
-        wait_until("it is dead-lettered", lambda: len(letters) == 1)
-    (letter,) = letters.read()
+    entry = q.client.xadd(q.stream, fields)
+    with q.running(refuse):
+        wait_until("it is dead-lettered", lambda: len(q.letters) == 1)
+    (letter,) = q.letters.read()
     assert (letter.message.id, list(letter.message.fields.items())) == (entry, list(fields.items()))
-    (new,) = letters.redrive(letter.id)
-    assert list(client.xrange(stream, new, new)[0][1].items()) == list(fields.items())
-    assert len(letters) == 0
-    letters.close()
+    (new,) = q.letters.redrive(letter.id)
+    assert list(q.client.xrange(q.stream, new, new)[0][1].items()) == list(fields.items())
+    assert len(q.letters) == 0

@@ -4,42 +4,35 @@ import time
 
 import pytest
 
-from streamlab.queue import DeadLetters, PermanentError, Worker
+from streamlab.queue import PermanentError
 from tests.at_hand import keys_of
-from tests.queue.helpers import GROUP, Notes, add, pending, running, strand
+from tests.queue.helpers import GROUP
 from tests.waiting import wait_until
 
 
-@pytest.fixture
-def letters(client, stream):
-    letters = DeadLetters(client, stream, GROUP)
-    yield letters
-    letters.close()
-
-
-def test_a_failure_is_tried_again_soon_and_counted(client, stream):
-    (entry,) = add(client, stream, 1)
-    attempts, notes = [], Notes()
+def test_a_failure_is_tried_again_soon_and_counted(q):
+    (entry,) = q.add(1)
+    attempts = []
 
     def handler(message):
         attempts.append((time.monotonic(), message.deliveries))
         if len(attempts) < 3:
             raise RuntimeError("not yet")
 
-    with running(Worker(client, stream, GROUP, handler, claim_after=30, retry_delay=0.1, observe=notes)):
-        wait_until("the third attempt is acknowledged", lambda: notes.ids("acked") == [entry])
+    with q.running(handler, claim_after=30, retry_delay=0.1):
+        wait_until("the third attempt is acknowledged", lambda: q.notes.ids("acked") == [entry])
     assert [deliveries for _, deliveries in attempts] == [1, 2, 3]
     assert attempts[1][0] - attempts[0][0] >= 0.1
     assert attempts[2][0] - attempts[1][0] >= 0.2
-    assert keys_of(client, stream) == [stream], "the record of the failures went with the success"
+    assert keys_of(q.client, q.stream) == [q.stream], "the record of the failures went with the success"
 
 
 @pytest.mark.parametrize("threads", [1, 4])
-def test_dead_letters_with_their_history(client, stream, letters, threads):
+def test_dead_letters_with_their_history(q, threads):
     """Of 30 messages, one is permanent, one reaches the limit, one succeeds at the third attempt."""
-    ids = add(client, stream, 30, **{"reason": "mine", "failures": "mine too"})
+    ids = q.add(30, **{"reason": "mine", "failures": "mine too"})
     permanent, always, twice = ids[3], ids[7], ids[11]
-    attempts, notes = [], Notes()
+    attempts = []
 
     def handler(message):
         attempts.append(message.id)
@@ -48,15 +41,11 @@ def test_dead_letters_with_their_history(client, stream, letters, threads):
         if message.id == always or (message.id == twice and message.deliveries < 3):
             raise RuntimeError(f"attempt {message.deliveries}\nfailed")
 
-    worker = Worker(
-        client, stream, GROUP, handler,
-        max_deliveries=3, retry_delay=0.02, consumer="me", threads=threads, observe=notes,
-    )  # fmt: skip
-    with running(worker):
-        wait_until("28 are acknowledged", lambda: len(notes.ids("acked")) == 28)
-        wait_until("two are dead-lettered", lambda: len(letters) == 2)
-    assert pending(client, stream) == 0
-    first, second = letters.read()
+    with q.running(handler, max_deliveries=3, retry_delay=0.02, consumer="me", threads=threads):
+        wait_until("28 are acknowledged", lambda: len(q.notes.ids("acked")) == 28)
+        wait_until("two are dead-lettered", lambda: len(q.letters) == 2)
+    assert q.pending() == 0
+    first, second = q.letters.read()
     assert (first.message.id, first.reason, first.consumer) == (permanent, "permanent", "me")
     assert first.error == "PermanentError: no such image"
     assert (second.message.id, second.reason, second.message.deliveries) == (always, "deliveries", 3)
@@ -64,52 +53,45 @@ def test_dead_letters_with_their_history(client, stream, letters, threads):
     assert [failure["delivery"] for failure in second.failures] == [1, 2, 3]
     assert [attempts.count(entry) for entry in (permanent, always, twice)] == [1, 3, 3]
     assert second.message.fields["reason"] == "mine", "a message cannot forge the head of its letter"
-    (new,) = letters.redrive(second.id)
-    assert letters.redrive(second.id) == []
-    assert client.xrange(stream, new, new)[0][1] == second.message.fields
-    assert (letters.discard(first.id), len(letters)) == (1, 0)
+    (new,) = q.letters.redrive(second.id)
+    assert q.letters.redrive(second.id) == []
+    assert q.client.xrange(q.stream, new, new)[0][1] == second.message.fields
+    assert (q.letters.discard(first.id), len(q.letters)) == (1, 0)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_messages_that_kill_their_workers_are_dead_lettered_without_being_run(client, stream, group, letters, threads):
-    ids = add(client, stream, 12)
-    strand(client, stream, 12)
+def test_messages_that_kill_their_workers_are_dead_lettered_without_being_run(q, threads):
+    q.make_group()
+    ids = q.add(12)
+    q.strand(12)
     for number in range(3):
-        client.xclaim(stream, GROUP, f"dead-{number}", 0, ids)
-    notes = Notes()
-    worker = Worker(
-        client, stream, GROUP, lambda m: None, claim_after=0.1, max_deliveries=4, threads=threads, observe=notes
-    )
-    with running(worker):
-        wait_until("all are dead-lettered", lambda: len(letters) == 12)
-        (late,) = add(client, stream, 1)
-        wait_until("the worker goes on", lambda: notes.ids("acked") == [late])
-    assert notes.ids("started") == [late]
-    assert [letter.message.id for letter in letters.read()] == ids
-    assert {(letter.reason, letter.error, letter.message.deliveries) for letter in letters.read()} == {
-        ("deliveries", "", 5)
-    }
+        q.client.xclaim(q.stream, GROUP, f"dead-{number}", 0, ids)
+    with q.running(claim_after=0.1, max_deliveries=4, threads=threads):
+        wait_until("all are dead-lettered", lambda: len(q.letters) == 12)
+        (late,) = q.add(1)
+        wait_until("the worker goes on", lambda: q.notes.ids("acked") == [late])
+    assert q.notes.ids("started") == [late]
+    assert [letter.message.id for letter in q.letters.read()] == ids
+    heads = {(letter.reason, letter.error, letter.message.deliveries) for letter in q.letters.read()}
+    assert heads == {("deliveries", "", 5)}
 
 
-def test_a_limit_of_deliveries_holds_among_own_messages_that_wait(client, stream, group, letters):
+def test_a_limit_of_deliveries_holds_among_own_messages_that_wait(q):
     """Between 200 messages that wait for their retry are 200 that were delivered five times; the limit is three."""
-    ids = add(client, stream, 400)
-    strand(client, stream, 400)
+    q.make_group()
+    ids = q.add(400)
+    q.strand(400)
     stranded, own = ids[::2], ids[1::2]
-    client.xclaim(stream, GROUP, "dead", 0, stranded, idle=100_000, retrycount=5)
-    client.xclaim(stream, GROUP, "me", 0, own, retrycount=1)
-    notes = Notes()
+    q.client.xclaim(q.stream, GROUP, "dead", 0, stranded, idle=100_000, retrycount=5)
+    q.client.xclaim(q.stream, GROUP, "me", 0, own, retrycount=1)
 
     def handler(message):
         raise ValueError("always")
 
-    worker = Worker(
-        client, stream, GROUP, handler, consumer="me", claim_after=30, retry_delay=20, max_deliveries=3, observe=notes
-    )
-    with running(worker):
-        wait_until("the stranded ones are dead-lettered", lambda: len(letters) >= 200)
-        wait_until("the others wait", lambda: len(notes.ids("retry")) == 200)
-    assert notes.ids("started") == notes.ids("retry") == own
-    dead = letters.read(count=1000)
+    with q.running(handler, consumer="me", claim_after=30, retry_delay=20, max_deliveries=3):
+        wait_until("the stranded ones are dead-lettered", lambda: len(q.letters) >= 200)
+        wait_until("the others wait", lambda: len(q.notes.ids("retry")) == 200)
+    assert q.notes.ids("started") == q.notes.ids("retry") == own
+    dead = q.letters.read(count=1000)
     assert sorted(letter.message.id for letter in dead) == sorted(stranded)
     assert {letter.reason for letter in dead} == {"deliveries"}

@@ -11,26 +11,24 @@ from streamlab.queue import Message, NotSentError, OutcomeUnknownError, Producer
 from tests.queue.helpers import wired
 
 
-def test_adding_one_and_many_in_order_each_with_its_own_task_id(client, stream):
-    producer = Producer(client, stream)
+def test_adding_one_and_many_in_order_each_with_its_own_task_id(q):
+    producer = q.producer()
     ids = [producer.add({"n": "a"}), producer.add({"n": "b"}, task_id="mine")]
     ids += producer.add_many({"n": n} for n in range(1234))
-    producer.close()
-    rows = client.xrange(stream)
+    rows = q.client.xrange(q.stream)
     assert [entry for entry, _ in rows] == ids
     assert [fields["n"] for _, fields in rows] == ["a", "b", *map(str, range(1234))]
     assert rows[1][1] == {"task_id": "mine", "n": "b"}
     assert len({fields["task_id"] for _, fields in rows}) == len(rows)
 
 
-def test_a_key_of_another_type_is_refused(client, stream):
-    client.set(stream, "text")
-    producer = Producer(client, stream)
+def test_a_key_of_another_type_is_refused(q):
+    q.client.set(q.stream, "text")
+    producer = q.producer()
     for attempt in (lambda: producer.add({"n": 1}), lambda: producer.add_many([{"n": 1}, {"n": 2}])):
         with pytest.raises(RefusedError, match="WRONGTYPE") as caught:
             attempt()
         assert caught.value.added == []
-    producer.close()
 
 
 def test_no_server_means_nothing_was_sent():
@@ -42,74 +40,71 @@ def test_no_server_means_nothing_was_sent():
 
 
 @pytest.mark.parametrize("many", [False, True])
-def test_a_lost_reply_does_not_pass_unnoticed(server, client, stream, many):
-    with wired(server) as (wire, through):
-        producer = Producer(through, stream)
+def test_a_lost_reply_does_not_pass_unnoticed(q, many):
+    with wired(q.server) as (wire, through):
+        producer = Producer(through, q.stream)
         producer.add({"n": "first"})
         count = 450 if many else 1  # many: more than a server remembers of one producer
         wire.cut_replies(b"XADD", 2)
         rows = [{"n": n} for n in range(count)]
-        if "idmp" in server.features:
+        if "idmp" in q.server.features:
             ids = producer.add_many(rows)
             assert wire.cuts == 2
-            assert [row[0] for row in client.xrange(stream)][1:] == ids
+            assert [row[0] for row in q.client.xrange(q.stream)][1:] == ids
         else:
             with pytest.raises(OutcomeUnknownError) as caught:
                 producer.add_many(rows) if many else producer.add(rows[0])
             assert wire.cuts == 1
             assert caught.value.added == []
-            there = [fields["task_id"] for _, fields in client.xrange(stream)][1:]
+            there = [fields["task_id"] for _, fields in q.client.xrange(q.stream)][1:]
             assert caught.value.unknown == there  # this time they are there; the producer could not know
         producer.close()
-        assert client.xlen(stream) == 1 + len(rows)
+        assert q.client.xlen(q.stream) == 1 + len(rows)
 
 
-def test_chunks_before_a_lost_reply_are_told(server, client, stream):
-    if "idmp" in server.features:
+def test_chunks_before_a_lost_reply_are_told(q):
+    if "idmp" in q.server.features:
         return  # nothing gets lost there; shown above
-    with wired(server) as (wire, through):
-        producer = Producer(through, stream)
+    with wired(q.server) as (wire, through):
+        producer = Producer(through, q.stream)
         rows = ({"n": n} if n < 700 else wire.cut_replies(b"XADD", 1) or {"n": n} for n in range(900))
         with pytest.raises(OutcomeUnknownError) as caught:
             producer.add_many(rows)
         producer.close()
     assert len(caught.value.added) == 500
     assert len(caught.value.unknown) == 400
-    assert caught.value.added == [entry for entry, _ in client.xrange(stream, count=500)]
+    assert caught.value.added == [entry for entry, _ in q.client.xrange(q.stream, count=500)]
 
 
-def test_out_of_memory_adds_all_of_a_chunk_or_none(any_server, client_of_any, any_stream):
-    client, stream = client_of_any, any_stream
-    before = client.config_get("maxmemory")["maxmemory"]
-    producer = Producer(client, stream)
+def test_out_of_memory_adds_all_of_a_chunk_or_none(q1):
+    before = q1.client.config_get("maxmemory")["maxmemory"]
+    producer = q1.producer()
     producer.add({"n": "first"})
     # Room for some of the chunk: one by one, the first of these 500 would be added and the others refused.
-    client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + 300_000)
+    q1.client.config_set("maxmemory", int(q1.client.info("memory")["used_memory"]) + 300_000)
     try:
         with pytest.raises(RefusedError) as caught:
             producer.add_many({"payload": "x" * 2000} for _ in range(500))
     finally:
-        client.config_set("maxmemory", before)
-    producer.close()
-    assert (caught.value.added, client.xlen(stream)) == ([], 1)
+        q1.client.config_set("maxmemory", before)
+    assert (caught.value.added, q1.client.xlen(q1.stream)) == ([], 1)
 
 
-def test_trimming_spares_what_a_group_still_needs(client, stream):
-    producer = Producer(client, stream, keep=0)
+def test_trimming_spares_what_a_group_still_needs(q):
+    producer = q.producer(keep=0)
     producer.add_many({"n": n} for n in range(300))
-    assert client.xlen(stream) == 300, "without a group nothing is trimmed"
-    client.xtrim(stream, maxlen=0, approximate=False)
-    client.xgroup_create(stream, "slow", id="0", mkstream=True)
-    client.xgroup_create(stream, "quick", id="0")
+    assert q.client.xlen(q.stream) == 300, "without a group nothing is trimmed"
+    q.client.xtrim(q.stream, maxlen=0, approximate=False)
+    q.client.xgroup_create(q.stream, "slow", id="0", mkstream=True)
+    q.client.xgroup_create(q.stream, "quick", id="0")
     ids = producer.add_many({"n": n} for n in range(100))
-    assert client.xlen(stream) == 100, "no group has read anything"
+    assert q.client.xlen(q.stream) == 100, "no group has read anything"
     for group, count in (("slow", 60), ("quick", 100)):
-        client.xreadgroup(group, "c", {stream: ">"}, count=count)
-    client.xack(stream, "quick", *ids)
-    client.xack(stream, "slow", *ids[:20], *ids[21:60])
+        q.client.xreadgroup(group, "c", {q.stream: ">"}, count=count)
+    q.client.xack(q.stream, "quick", *ids)
+    q.client.xack(q.stream, "slow", *ids[:20], *ids[21:60])
     producer.add_many({"n": n} for n in range(100))
-    producer.close()
-    left = [entry for entry, _ in client.xrange(stream)]
+    left = [entry for entry, _ in q.client.xrange(q.stream)]
     assert left[0] in ids[19:21], "entry 20 is pending for the slow group"
     assert len(left) >= 180
 
@@ -120,13 +115,13 @@ VALUES = st.one_of(st.binary(), TEXT, st.integers(), st.floats(allow_nan=False))
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fields=st.dictionaries(TEXT, VALUES, max_size=8))
-def test_what_goes_in_comes_out(any_server, any_stream, fields):
+def test_what_goes_in_comes_out(q1, fields):
     """Also bytes that are no UTF-8: as surrogates, which the producer takes back."""
-    with any_server.client(decode_responses=False) as client:
-        producer = Producer(client, any_stream)
-        raw = list(client.xrange(any_stream, entry := producer.add(fields, task_id="t"), entry)[0][1].items())
+    with q1.server.client(decode_responses=False) as q1.client:
+        producer = q1.producer()
+        raw = list(q1.client.xrange(q1.stream, entry := producer.add(fields, task_id="t"), entry)[0][1].items())
         message = Message(entry.encode(), [part for pair in raw for part in pair])
-        again = client.xrange(any_stream, entry := producer.add(message.fields), entry)[0][1]
+        again = q1.client.xrange(q1.stream, entry := producer.add(message.fields), entry)[0][1]
         producer.close()
     assert list(again.items()) == raw
     for name, value in fields.items():
