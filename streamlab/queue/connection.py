@@ -6,8 +6,6 @@ of a consumer that never saw them. A `Connection` never repeats anything. It sen
 the replies in order as they come, so that an XACK is answered while the XREADGROUP behind it blocks.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import threading

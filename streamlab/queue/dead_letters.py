@@ -1,7 +1,5 @@
 """The dead letters of a group: read, redriven to the stream, or discarded."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from typing import Any

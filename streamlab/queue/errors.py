@@ -1,7 +1,5 @@
 """What a handler, a producer or a connection reports, and what an error of Redis means for who meets it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from redis import exceptions as redis_errors

@@ -6,8 +6,6 @@ a hand-over for each message: waking another thread costs more than they do. Han
 they are worth. So a message waits only while all threads are busy, and a handler that hangs holds up only its thread.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import functools

@@ -1,7 +1,5 @@
 """What is done to a consumer group as a whole: made, tidied up, and its stream in danger."""
 
-from __future__ import annotations
-
 import logging
 import re
 

@@ -1,7 +1,5 @@
 """Heartbeats: a job that takes longer than `claim_after` stays its worker's, as long as the worker is alive."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

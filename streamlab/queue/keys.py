@@ -4,8 +4,6 @@ Derived keys are in the stream's own slot of a Redis Cluster, so that a script m
 of stream and group share one.
 """
 
-from __future__ import annotations
-
 from functools import cache
 
 from redis.crc import key_slot

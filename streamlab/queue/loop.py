@@ -1,7 +1,5 @@
 """One run of a worker: recover what is left behind, read what is new, hand it to the executor, over and over."""
 
-from __future__ import annotations
-
 import logging
 import os
 import threading

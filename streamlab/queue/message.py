@@ -1,7 +1,5 @@
 """A message as a handler gets it, and the checkpoints that an observer is told."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 

@@ -1,7 +1,5 @@
 """Adding messages, so that what was added is known: exactly, or declared unknown."""
 
-from __future__ import annotations
-
 import itertools
 import secrets
 import threading

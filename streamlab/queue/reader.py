@@ -5,8 +5,6 @@ blocked one wakes when an entry becomes idle enough. Where it has MAXSIZE (8.10)
 option is tried, and left out from then on if the server answers that it does not know it.
 """
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from typing import Any, NamedTuple

@@ -4,8 +4,6 @@ Idle time is Redis's wall clock: a step forward lets work in progress be claimed
 left from being claimed for as long.
 """
 
-from __future__ import annotations
-
 import random
 import time
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """What the parts of one worker know of it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

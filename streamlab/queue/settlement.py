@@ -4,8 +4,6 @@ Retry and dead letter are conditional on the message still being this consumer's
 exists, whichever consumer the message is assigned to by now.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import threading

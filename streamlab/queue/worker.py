@@ -1,7 +1,5 @@
 """The worker: its settings, its consumer name in each process, and how it is started and stopped."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import secrets
