@@ -8,6 +8,11 @@ from tests.at_hand import keys_of
 from tests.queue.helpers import Queue
 
 
+@pytest.fixture(params=[1, 4])
+def threads(request):
+    return request.param
+
+
 @pytest.fixture
 def q(server, client, stream):
     queue = Queue(server, client, stream)

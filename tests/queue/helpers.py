@@ -1,9 +1,8 @@
 """What the queue's tests share: a worker in a thread, an observer that remembers, questions to Redis."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -37,6 +36,28 @@ class Notes:
 def refuse(message: Message) -> None:
     """A handler: each message becomes a dead letter."""
     raise PermanentError("no")
+
+
+def fail(message: Message) -> None:
+    """A handler: each message is to be tried again."""
+    raise RuntimeError("not now")
+
+
+class Waiting:
+    """A handler that waits for `release`, with each message or with those in `slow`."""
+
+    def __init__(self, *slow: str) -> None:
+        self.slow, self.release = slow, threading.Event()
+        self.begun: list[str] = []
+        self.done: list[str] = []
+        self.since = 0.0  # when it last began to wait, in seconds since 1970
+
+    def __call__(self, message: Message) -> None:
+        self.begun.append(message.id)
+        if not self.slow or message.id in self.slow:
+            self.since = time.time()
+            self.release.wait(20)
+        self.done.append(message.id)
 
 
 class Started:

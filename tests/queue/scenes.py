@@ -1,7 +1,5 @@
 """What a few scenes share: a script that forks, and heartbeats seen from outside."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import os

@@ -31,7 +31,6 @@ Worker(Redis.from_url(url), stream, "g", handler, consumer="victim", claim_after
 
 
 @pytest.mark.parametrize("after", [3, 200], ids=["at the beginning", "while it reads ahead"])
-@pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("checkpoint", ["read", "started", "done", "acked", "failed", "retry", "claimed"])
 def test_killed_at(q1, tmp_path, checkpoint, threads, after):
     effects = tmp_path / "effects"

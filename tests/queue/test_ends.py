@@ -10,7 +10,6 @@ from tests.queue.helpers import running, started
 from tests.waiting import wait_until
 
 
-@pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, asyncio.CancelledError, BaseException])
 def test_an_error_that_ends_the_worker(q1, error, threads):
     ids = q1.add(12)
@@ -31,7 +30,6 @@ def test_an_error_that_ends_the_worker(q1, error, threads):
     assert len(done) <= len(ids) + len(first)
 
 
-@pytest.mark.parametrize("threads", [1, 4])
 def test_a_worker_runs_again_after_stop(q1, threads):
     worker = q1.worker(threads=threads)
     name = worker.consumer

@@ -51,7 +51,6 @@ def pair():
 
 
 @pytest.mark.parametrize("busy", [False, True])
-@pytest.mark.parametrize("threads", [1, 4])
 def test_a_worker_goes_on_at_the_new_primary(pair, caplog, busy, threads):
     seen, notes, begun, release = [], Notes(), threading.Event(), threading.Event()
 

@@ -112,7 +112,6 @@ except RuntimeError as error:
 """
 
 
-@pytest.mark.parametrize("threads", [1, 4])
 def test_a_handler_that_forks_and_returns_in_the_child(q1, tmp_path, threads):
     notes = tmp_path / "notes"
     notes.touch()

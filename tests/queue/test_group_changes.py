@@ -1,27 +1,18 @@
 """Somebody moves, destroys or replaces the group, or puts another key in the stream's place, in the middle of work."""
 
-import threading
-
 import pytest
 from redis.exceptions import ResponseError
 
-from tests.queue.helpers import GROUP, running
+from tests.queue.helpers import GROUP, Waiting, running
 from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize("how", ["set back", "destroy", "destroy and create"])
 def test_a_group_that_changes_under_slow_messages(q, how):
     slow = q.add(2)
-    release, running_now, seen = threading.Event(), [], []
-
-    def handler(message):
-        if message.id in slow:
-            running_now.append(message.id)
-            release.wait(20)
-        seen.append(message.id)
-
+    handler = Waiting(*slow)
     with q.running(handler, threads=4, claim_after=0.5):
-        wait_until("both slow handlers run", lambda: len(running_now) >= 2)
+        wait_until("both slow handlers run", lambda: len(handler.begun) >= 2)
         if how == "set back":
             q.client.xgroup_setid(q.stream, GROUP, "0")
         else:
@@ -31,33 +22,26 @@ def test_a_group_that_changes_under_slow_messages(q, how):
                     together.xgroup_create(q.stream, GROUP, "0")
                 together.execute()
         quick = q.add(40)
-        wait_until("all quick ones are handled meanwhile", lambda: set(quick) <= set(seen))
-        release.set()
-        wait_until("all are handled", lambda: set(quick + slow) <= set(seen))
+        wait_until("all quick ones are handled meanwhile", lambda: set(quick) <= set(handler.done))
+        handler.release.set()
+        wait_until("all are handled", lambda: set(quick + slow) <= set(handler.done))
         wait_until("nothing is pending", lambda: q.pending() == 0)
         late = q.add(4)
-        wait_until("the worker goes on", lambda: set(late) <= set(seen))
+        wait_until("the worker goes on", lambda: set(late) <= set(handler.done))
 
 
-@pytest.mark.parametrize("threads", [1, 4])
 def test_another_key_in_the_streams_place(q, threads):
     q.add(2)
-    begun, release = threading.Event(), threading.Event()
-
-    def handler(message):
-        begun.set()
-        release.wait(20)
-
+    handler = Waiting()
     with q.started(handler, threads=threads) as run:
-        assert begun.wait(10)
+        wait_until("it is begun", lambda: handler.begun)
         q.client.set(q.stream, "text")
-        release.set()
+        handler.release.set()
         assert "WRONGTYPE" in str(run.ended())
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         q.worker(print).run()  # from the start
 
 
-@pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("how", ["destroy", "delete"])
 def test_what_is_added_while_the_group_and_the_connection_are_gone(q, how, threads):
     """The group is made again at 0, although `start` says "$"; between two runs, too."""
@@ -82,7 +66,6 @@ def test_what_is_added_while_the_group_and_the_connection_are_gone(q, how, threa
         wait_until("what was added before the second run is handled", lambda: entry in q.seen)
 
 
-@pytest.mark.parametrize("threads", [1, 4])
 def test_a_primary_that_is_a_replica_for_a_while(q, caplog, threads):
     """A read that blocks ends with UNBLOCKED; the data are still there, and the group is not taken for gone."""
     q.add(1)

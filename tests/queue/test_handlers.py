@@ -37,7 +37,6 @@ def test_a_handler_whose_call_does_nothing_is_refused(q1):
             sl.Call(handler, count=1)
 
 
-@pytest.mark.parametrize("threads", [1, 4])
 def test_what_a_handler_returns_is_run_or_a_failure(q1, threads):
     """A coroutine is run once a message; a generator, which nobody iterates, counts as a failure."""
     ids = q1.add(12)

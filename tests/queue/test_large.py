@@ -28,7 +28,6 @@ def producer(narrow):
     producer.close()
 
 
-@pytest.mark.parametrize("threads", [1, 4])
 def test_replies_stay_below_the_output_buffer_limit(narrow, producer, threads):
     for n in range(40):
         producer.add({"n": n, "blob": b"x" * 2_000_000})

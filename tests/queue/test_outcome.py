@@ -2,11 +2,9 @@
 
 import time
 
-import pytest
-
 from streamlab.queue import PermanentError
 from tests.at_hand import keys_of
-from tests.queue.helpers import GROUP
+from tests.queue.helpers import GROUP, fail
 from tests.waiting import wait_until
 
 
@@ -27,7 +25,6 @@ def test_a_failure_is_tried_again_soon_and_counted(q):
     assert keys_of(q.client, q.stream) == [q.stream], "the record of the failures went with the success"
 
 
-@pytest.mark.parametrize("threads", [1, 4])
 def test_dead_letters_with_their_history(q, threads):
     """Of 30 messages, one is permanent, one reaches the limit, one succeeds at the third attempt."""
     ids = q.add(30, **{"reason": "mine", "failures": "mine too"})
@@ -59,7 +56,6 @@ def test_dead_letters_with_their_history(q, threads):
     assert (q.letters.discard(first.id), len(q.letters)) == (1, 0)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
 def test_messages_that_kill_their_workers_are_dead_lettered_without_being_run(q, threads):
     q.make_group()
     ids = q.add(12)
@@ -84,11 +80,7 @@ def test_a_limit_of_deliveries_holds_among_own_messages_that_wait(q):
     stranded, own = ids[::2], ids[1::2]
     q.client.xclaim(q.stream, GROUP, "dead", 0, stranded, idle=100_000, retrycount=5)
     q.client.xclaim(q.stream, GROUP, "me", 0, own, retrycount=1)
-
-    def handler(message):
-        raise ValueError("always")
-
-    with q.running(handler, consumer="me", claim_after=30, retry_delay=20, max_deliveries=3):
+    with q.running(fail, consumer="me", claim_after=30, retry_delay=20, max_deliveries=3):
         wait_until("the stranded ones are dead-lettered", lambda: len(q.letters) >= 200)
         wait_until("the others wait", lambda: len(q.notes.ids("retry")) == 200)
     assert q.notes.ids("started") == q.notes.ids("retry") == own

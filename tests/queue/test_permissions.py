@@ -38,7 +38,6 @@ def user(server, client, stream):
         client.acl_deluser(it.connection_pool.connection_kwargs["username"])
 
 
-@pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("missing", ["xautoclaim", "xgroup", "xreadgroup", "xack", "eval", "keys"])
 def test_a_worker_without_a_permission_says_which(q, user, missing, threads):
     q.make_group()
@@ -68,7 +67,6 @@ def test_a_producer_without_a_permission_says_which(q, user):
     assert q.client.exists(q.stream) == 0
 
 
-@pytest.mark.parametrize("threads", [1, 4])
 def test_the_documented_rules_are_enough(q, user, threads):
     producer, letters = Producer(user(PRODUCER), q.stream, keep=10), DeadLetters(user(OPERATOR), q.stream, GROUP)
     release, refused = threading.Event(), {"dead"}

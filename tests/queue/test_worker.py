@@ -1,6 +1,5 @@
 """The worker: at least once, whatever happens to it, to its group or to its connection."""
 
-import threading
 import time
 
 import pytest
@@ -11,7 +10,7 @@ from streamlab.queue import Producer
 from streamlab.queue.connection import Connection
 from streamlab.queue.group import forget_consumers
 from streamlab.servers import ProcessServer
-from tests.queue.helpers import GROUP, Queue, wired
+from tests.queue.helpers import GROUP, Queue, Waiting, fail, wired
 from tests.waiting import wait_until
 
 
@@ -50,7 +49,6 @@ def test_a_lost_reply_strands_nothing_and_repeats_nothing(q, command):
     assert q.pending() == 0
 
 
-@pytest.mark.parametrize("threads", [1, 4])
 def test_redis_killed_and_restarted_loses_nothing_that_it_kept(threads, caplog):
     """With an append-only file that is written at every command."""
     with ProcessServer(persistence="aof-always") as server, server.client() as client:
@@ -69,7 +67,6 @@ def test_redis_killed_and_restarted_loses_nothing_that_it_kept(threads, caplog):
     assert len(tries) < 50, "it waits between its tries"
 
 
-@pytest.mark.parametrize("threads", [1, 2])
 def test_what_was_done_while_redis_was_away_is_not_done_again(threads, caplog):
     """Its XACK could not be sent: the worker knows that it is done, and acknowledges it before it looks for work."""
     with ProcessServer(persistence="aof-always") as server, server.client() as client:
@@ -116,31 +113,21 @@ def test_fast_acks_travel_together_and_slow_ones_alone(q):
 
 def test_threads_do_not_wait_for_the_slowest(q):
     slow, *quick = q.add(41)
-    release = threading.Event()
-
-    def handler(message):
-        if message.id == slow:
-            release.wait(20)
-
+    handler = Waiting(slow)
     with q.running(handler, threads=4):
         wait_until("all but the slowest are acknowledged", lambda: set(q.notes.ids("acked")) == set(quick))
-        release.set()
+        handler.release.set()
     assert (q.pending(), q.consumers()) == (0, [])
 
 
 def test_threads_hold_no_more_than_their_number(q):
     q.add(50)
-    release, begun = threading.Event(), []
-
-    def handler(message):
-        begun.append(message.id)
-        release.wait(20)
-
+    handler = Waiting()
     with q.running(handler, threads=5):
-        wait_until("five are busy", lambda: len(begun) == 5)
+        wait_until("five are busy", lambda: len(handler.begun) == 5)
         assert q.pending() == 5
-        release.set()
-        wait_until("all are done", lambda: len(begun) == 50)
+        handler.release.set()
+        wait_until("all are done", lambda: len(handler.done) == 50)
 
 
 def test_only_consumers_with_nothing_pending_are_deleted(q):
@@ -148,11 +135,7 @@ def test_only_consumers_with_nothing_pending_are_deleted(q):
     q.add(2)
     q.strand(1, consumer="holds")
     q.client.xgroup_createconsumer(q.stream, GROUP, "empty")
-
-    def handler(message):
-        raise RuntimeError("try again much later")
-
-    with q.running(handler, consumer="me", retry_delay=30):
+    with q.running(fail, consumer="me", retry_delay=30):
         wait_until("it has failed", lambda: q.notes.ids("retry"))
     assert q.consumers() == ["empty", "holds", "me"]
     connection = Connection(q.client)
