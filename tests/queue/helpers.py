@@ -102,19 +102,6 @@ def running(worker: Worker) -> Iterator[None]:
         raise run.error
 
 
-def add(client: Redis, stream: str, count: int, **fields: str) -> list[str]:
-    producer = Producer(client, stream)
-    ids = producer.add_many({"n": n, **fields} for n in range(count))
-    producer.close()
-    return ids
-
-
-def pending(client: Redis, stream: str) -> int:
-    """Entries pending in the group."""
-    summary: Any = client.xpending(stream, GROUP)
-    return int(summary["pending"])
-
-
 class Queue:
     """A stream of one test on one server, what its workers tell, and what Redis says of it."""
 
@@ -147,7 +134,10 @@ class Queue:
         self.client.xgroup_create(self.stream, GROUP, id="0", mkstream=True)
 
     def add(self, count: int, **fields: str) -> list[str]:
-        return add(self.client, self.stream, count, **fields)
+        producer = Producer(self.client, self.stream)
+        ids = producer.add_many({"n": n, **fields} for n in range(count))
+        producer.close()
+        return ids
 
     def strand(self, count: int, consumer: str = "dead") -> list[str]:
         """Let a consumer read entries and never come back."""
@@ -158,7 +148,8 @@ class Queue:
         return bool(self.client.exists(self.stream) and self.client.xinfo_groups(self.stream))
 
     def pending(self) -> int:
-        return pending(self.client, self.stream)
+        summary: Any = self.client.xpending(self.stream, GROUP)
+        return int(summary["pending"])
 
     def consumers(self) -> list[str]:
         rows: Any = self.client.xinfo_consumers(self.stream, GROUP)

@@ -6,9 +6,9 @@ import threading
 import pytest
 from redis import Redis
 
-from streamlab.queue import Producer, Worker
+from streamlab.queue import Producer
 from streamlab.servers import ProcessServer
-from tests.queue.helpers import GROUP, Notes, add, pending, running
+from tests.queue.helpers import Queue
 from tests.waiting import wait_until
 from tests.wire import Wire
 
@@ -52,26 +52,27 @@ def pair():
 
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_worker_goes_on_at_the_new_primary(pair, caplog, busy, threads):
-    seen, notes, begun, release = [], Notes(), threading.Event(), threading.Event()
+    q, at_a, at_b = (Queue(None, client, "s") for client in (pair.client, pair.a, pair.b))
+    begun, release = threading.Event(), threading.Event()
 
     def handler(message):
         if message.fields["slow"] == "yes":
             begun.set()
             release.wait(20)
-        seen.append(message.id)
+        q.seen.append(message.id)
 
-    ids = add(pair.a, "s", 5, slow="no")
-    with running(Worker(pair.client, "s", GROUP, handler, threads=threads, claim_after=1, observe=notes)):
-        wait_until("it is at work", lambda: set(notes.ids("acked")) == set(ids))
+    ids = at_a.add(5, slow="no")
+    with q.running(handler, threads=threads, claim_after=1):
+        wait_until("it is at work", lambda: set(q.notes.ids("acked")) == set(ids))
         if busy:
-            ids += add(pair.a, "s", 1, slow="yes")
+            ids += at_a.add(1, slow="yes")
             assert begun.wait(10)
         pair.fail_over()
         release.set()
-        ids += add(pair.b, "s", 5, slow="no")
-        wait_until("all are handled", lambda: set(seen) == set(ids))
-        wait_until("nothing is pending at the new primary", lambda: pending(pair.b, "s") == 0)
-    assert notes.ids("healed") == []
+        ids += at_b.add(5, slow="no")
+        wait_until("all are handled", lambda: set(q.seen) == set(ids))
+        wait_until("nothing is pending at the new primary", lambda: at_b.pending() == 0)
+    assert q.notes.ids("healed") == []
     assert "was gone" not in caplog.text
 
 

@@ -99,9 +99,9 @@ FORKING_HANDLER = """
 parent = os.getpid()
 
 def handler(message):
-    pid = os.fork()
-    if pid:
-        note(message.id, code_of(pid))
+    pid = os.fork() if int(message.fields["n"]) % 20 == 10 else None
+    if pid != 0:
+        note(message.id, code_of(pid) if pid else "quick")
 
 try:
     Worker(Redis.from_url(url), stream, "g", handler, threads=int(sys.argv[3])).run()
@@ -113,18 +113,18 @@ except RuntimeError as error:
 
 
 def test_a_handler_that_forks_and_returns_in_the_child(q1, tmp_path, threads):
+    """What was read and not yet handled when it forked is the parent's alone."""
     notes = tmp_path / "notes"
     notes.touch()
-    ids = q1.add(5)
+    ids = q1.add(200)
     with script(FORKING_HANDLER, q1.server.url, q1.stream, notes, threads) as process:
-        wait_until("the parent has handled all", lambda: len(notes.read_text().splitlines()) >= 5)
+        wait_until("all are handled", lambda: len(notes.read_text().splitlines()) >= len(ids))
         wait_until("the parent has acknowledged all", lambda: q1.pending() == 0)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
-    done = dict(line.split() for line in notes.read_text().splitlines())
-    assert sorted(done) == sorted(ids)
-    if threads == 1:
-        assert set(done.values()) == {"7"}, "run() raised RuntimeError in each child"
-    else:
-        assert "0" not in done.values(), "no child takes its end for success"
+    done = [line.split() for line in notes.read_text().splitlines()]
+    assert sorted(entry for entry, _ in done) == sorted(ids)
+    codes = {code for _, code in done} - {"quick"}
+    assert "0" not in codes, "no child takes its end for success"
+    assert codes == {"7"} or threads > 1, "run() raised RuntimeError in each child"
     assert q1.consumers() == []

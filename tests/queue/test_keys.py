@@ -7,7 +7,7 @@ from redis import Redis
 from redis.crc import key_slot
 
 from streamlab.queue import DeadLetters, Worker
-from tests.queue.helpers import GROUP, add, refuse, running
+from tests.queue.helpers import GROUP, Queue, refuse, running
 from tests.waiting import wait_until
 
 NAMES = {"".join(some) for length in (1, 2) for some in itertools.product("{}:%a", repeat=length)}
@@ -24,7 +24,7 @@ def test_the_key_is_in_the_streams_slot_and_no_two_pairs_of_stream_and_group_sha
 
 def test_dead_letters_of_two_queues_with_similar_names(q):
     for name, group in [(q.stream, "b:c"), (f"{q.stream}:b", "c")]:
-        (entry,) = add(q.client, name, 1)
+        (entry,) = Queue(None, q.client, name).add(1)
         letters = DeadLetters(q.client, name, group)
         with running(Worker(q.client, name, group, refuse)):
             wait_until("it is dead-lettered", lambda letters=letters: len(letters) > 0)

@@ -2,11 +2,12 @@
 
 import pytest
 
-from streamlab.queue import Producer, RefusedError, Worker
+from streamlab.queue import Producer, RefusedError
 from streamlab.servers import ProcessServer
-from tests.queue.helpers import GROUP, pending, refuse, running
+from tests.queue.helpers import Queue, refuse
 from tests.waiting import wait_until
 
+TOO_MUCH = 40_000_000  # bytes: more than a kernel takes before the server has refused them
 LIMITS = {
     "client-output-buffer-limit": "normal 20mb 0 0",
     "client-query-buffer-limit": "10mb",
@@ -29,22 +30,21 @@ def producer(narrow):
 
 
 def test_replies_stay_below_the_output_buffer_limit(narrow, producer, threads):
-    for n in range(40):
-        producer.add({"n": n, "blob": b"x" * 2_000_000})
-    seen = []
-    with running(Worker(narrow, "s", GROUP, lambda m: seen.append(int(m.fields["n"])), threads=threads)):
-        wait_until("all are handled", lambda: set(seen) == set(range(40)), timeout=20)
-        wait_until("nothing is pending", lambda: pending(narrow, "s") == 0)
+    ids = [producer.add({"blob": b"x" * 2_000_000}) for _ in range(40)]
+    q = Queue(None, narrow, "s")
+    with q.running(threads=threads):
+        wait_until("all are handled", lambda: set(q.seen) == set(ids), timeout=20)
+        wait_until("nothing is pending", lambda: q.pending() == 0)
 
 
 def test_requests_stay_below_the_query_buffer_limit_or_are_refused(narrow, producer):
     ids = producer.add_many({"n": n, "blob": b"x" * 1_000_000} for n in range(30))
     assert len(set(ids)) == narrow.xlen("s") == 30
     with pytest.raises(RefusedError) as caught:
-        producer.add({"blob": b"x" * 5_000_000})
+        producer.add({"blob": b"x" * TOO_MUCH})
     assert caught.value.added == []
     with pytest.raises(RefusedError) as caught:
-        producer.add_many([{"n": 1}, {"blob": b"x" * 5_000_000}, {"n": 2}])
+        producer.add_many([{"n": 1}, {"blob": b"x" * TOO_MUCH}, {"n": 2}])
     producer.add({"n": "next"})
     assert narrow.xlen("s") == 30 + len(caught.value.added) + 1
 

@@ -27,14 +27,6 @@ def test_every_message_is_handled_once_and_acknowledged(q):
     assert q.notes.of(ids[0]) == ["read", "started", "done", "acked"]
 
 
-def test_a_group_from_the_end_skips_what_is_there(q):
-    q.add(3)
-    with q.running(start="$"):
-        wait_until("the group is there", q.group_exists)
-        (late,) = q.add(1)
-        wait_until("the late one is handled", lambda: q.seen == [late])
-
-
 @pytest.mark.parametrize("command", [b"XREADGROUP", b"XACK"])
 def test_a_lost_reply_strands_nothing_and_repeats_nothing(q, command):
     done = []
