@@ -20,7 +20,7 @@ from rich.markup import escape
 from streamlab.errors import DataError, MissingError, PermissionRefusedError, StreamlabError, UsageError
 
 if TYPE_CHECKING:
-    from streamlab.lab.watch import Watcher
+    from streamlab.lab.progress import Watcher
     from streamlab.run import Run
 
 app = typer.Typer(
@@ -316,7 +316,7 @@ def _say(line: str) -> None:
 
 def _bar(what: str) -> AbstractContextManager[Watcher]:
     """A progress bar on standard error."""
-    from streamlab.lab.watch import bar
+    from streamlab.lab.progress import bar
 
     return bar(what, _told)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from streamlab.faults import Kill
 from streamlab.lab import Experiment, Lab
-from streamlab.lab.watch import Watcher
+from streamlab.lab.progress import Watcher
 from streamlab.workloads import ResizeImages
 
 if TYPE_CHECKING:

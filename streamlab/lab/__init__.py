@@ -1,29 +1,16 @@
-"""One experiment from start to clean-up.
+"""One experiment from start to clean-up: `Lab` runs an `Experiment` with real processes on a real Redis.
 
-The names are imported when they are first used: a worker process starts in `lab.child` and needs no more than that.
+lab          the way in: a Redis, and experiments on it
+session      one run while it lasts
+supervisor   starts and kills the processes of a run
+forkserver   the parent from which they are forked
+process      what runs in them: a worker, or the producer
+arrivals     when jobs are due
+snapshot     what Redis holds when a run has ended
 """
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from streamlab.lab.experiment import Experiment
-    from streamlab.lab.lab import Lab
-    from streamlab.lab.session import Progress
+from streamlab.lab.experiment import Experiment
+from streamlab.lab.lab import Lab
+from streamlab.lab.session import Progress
 
 __all__ = ["Experiment", "Lab", "Progress"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "Experiment":
-        from streamlab.lab.experiment import Experiment
-
-        return Experiment
-    if name == "Lab":
-        from streamlab.lab.lab import Lab
-
-        return Lab
-    if name == "Progress":
-        from streamlab.lab.session import Progress
-
-        return Progress
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

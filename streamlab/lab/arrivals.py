@@ -1,4 +1,8 @@
-"""When jobs are due: at times that are set beforehand, or at a rate that somebody changes while they come."""
+"""When jobs are due: at times that are fixed in advance, or at a rate that changes while they come.
+
+Arrivals never wait for the queue (an open loop): a producer that fell behind finds every job due at its own time, so
+that latency counts from there (see Gil Tene, "How NOT to Measure Latency": coordinated omission).
+"""
 
 from __future__ import annotations
 
@@ -8,107 +12,70 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 _AT_ONCE = 100  # jobs that are added in one round trip, at most
 
 
-class Clock(Protocol):
-    """Says when which job is due, once the run's clock has started."""
-
-    #: When each job is due that has been settled so far: CLOCK_MONOTONIC, ns.
-    due_ns: list[int]
-
-    def wait(self, job: int) -> range:
-        """Wait until this job is due; it and those behind it that are due by now. None at all: there are no more.
-
-        Whatever is overdue goes in one round trip: a producer that fell behind must catch up.
-        """
-
-    def obey(self, rate: float | None) -> None:
-        """From now on so many a second; None: no more."""
-
-
-class Arrivals(Protocol):
-    """What the producer is told of it before the run."""
-
-    def begin(self, start_ns: int) -> Clock:
-        """Start the clock: CLOCK_MONOTONIC, ns."""
-
-
 @dataclass(frozen=True)
-class Planned:
-    """Jobs whose times are all set beforehand, in seconds after the start."""
-
-    schedule: Sequence[float]
-
-    def begin(self, start_ns: int) -> Clock:
-        """Start the clock."""
-        return _PlannedClock([start_ns + int(due * 1e9) for due in self.schedule])
-
-
-@dataclass(frozen=True)
-class Open:
-    """Jobs that go on coming until somebody ends them: independent arrivals (a Poisson process), as users make them.
+class Arrivals:
+    """What the producer is told before the run.
 
     Attributes:
-        rate: jobs a second in the beginning; 0: none until it changes.
-        most: so many at most.
-        seed: of what chance decides.
+        schedule: when each job is due, in seconds after the start; None: at random (a Poisson process), until `obey`
+            ends it.
+        rate: jobs a second in the beginning, without a schedule; 0: none until it changes.
+        most: jobs in all, without a schedule.
+        seed: of the random times.
     """
 
-    rate: float
-    most: int
-    seed: int
+    schedule: Sequence[float] | None = None
+    rate: float = 0.0
+    most: int = 0
+    seed: int = 0
 
     def begin(self, start_ns: int) -> Clock:
-        """Start the clock; the first job is due at once."""
-        return _OpenClock(self, start_ns)
+        """Start the clock (CLOCK_MONOTONIC, ns). Without a schedule the first job is due at once."""
+        return Clock(self, start_ns)
 
 
-class _PlannedClock:
-    def __init__(self, due_ns: list[int]) -> None:
-        self.due_ns = due_ns
+class Clock:
+    """Says which job is due.
 
-    def wait(self, job: int) -> range:
-        if job >= len(self.due_ns):
-            return range(0)
-        now = time.monotonic_ns()
-        if self.due_ns[job] > now:
-            time.sleep((self.due_ns[job] - now) / 1e9)
-        last = job + 1
-        while last < len(self.due_ns) and last < job + _AT_ONCE and self.due_ns[last] <= time.monotonic_ns():
-            last += 1
-        return range(job, last)
+    Attributes:
+        due_ns: when each job is due, as far as that is settled (CLOCK_MONOTONIC, ns).
+    """
 
-    def obey(self, rate: float | None) -> None:
-        raise NotImplementedError("a schedule that was set beforehand does not change")
-
-
-class _OpenClock:
-    """Each job is due some time after the one before it was due, whenever that was added: the loop stays open."""
-
-    def __init__(self, arrivals: Open, start_ns: int) -> None:
-        self.due_ns: list[int] = []
-        self._most = arrivals.most
-        self._rate = arrivals.rate
-        self._chance = random.Random(f"arrivals {arrivals.seed}")
+    def __init__(self, arrivals: Arrivals, start_ns: int) -> None:
+        planned = arrivals.schedule is not None
+        self.due_ns = [start_ns + int(due * 1e9) for due in arrivals.schedule or ()]
+        self._most = len(self.due_ns) if planned else arrivals.most
+        self._rate = 0.0 if planned else arrivals.rate
+        self._random = random.Random(f"arrivals {arrivals.seed}")
         self._next: float = start_ns if self._rate else math.inf  # when the first job is due that is not settled yet
-        self._over = False
+        self._over = planned
         self._changed = threading.Condition()
 
     def wait(self, job: int) -> range:
+        """Wait until a job is due; return it and those behind it that are due by now. Empty: there are no more.
+
+        Whatever is overdue goes in one round trip: a producer that fell behind must catch up.
+        """
         with self._changed:
             while True:
                 now = time.monotonic_ns()
                 self._settle(now)
-                if job < len(self.due_ns):
-                    return range(job, min(len(self.due_ns), job + _AT_ONCE))
-                if self._over or job >= self._most:
+                last = job
+                while last < min(len(self.due_ns), job + _AT_ONCE) and self.due_ns[last] <= now:
+                    last += 1
+                if last > job:
+                    return range(job, last)
+                if job >= self._most or (self._over and job >= len(self.due_ns)):
                     return range(0)
-                self._changed.wait(None if math.isinf(self._next) else (self._next - now) / 1e9)
+                due = self.due_ns[job] if job < len(self.due_ns) else self._next
+                self._changed.wait(None if math.isinf(due) else (due - now) / 1e9)
 
     def obey(self, rate: float | None) -> None:
+        """Let so many jobs a second come from now on; None: no more."""
         with self._changed:
             now = time.monotonic_ns()
             self._settle(now)  # what is due by now stays due, also if nobody has come to add it
@@ -122,4 +89,4 @@ class _OpenClock:
             self._next += self._gap()
 
     def _gap(self) -> float:
-        return self._chance.expovariate(self._rate) * 1e9 if self._rate else math.inf
+        return self._random.expovariate(self._rate) * 1e9 if self._rate else math.inf

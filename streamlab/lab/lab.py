@@ -15,8 +15,9 @@ from redis.exceptions import RedisError
 
 from streamlab.errors import UnsupportedError, UsageError
 from streamlab.lab.experiment import Experiment
+from streamlab.lab.forkserver import ForkServer
+from streamlab.lab.progress import Watcher, shown
 from streamlab.lab.session import Session, failed
-from streamlab.lab.watch import Watcher, shown
 from streamlab.servers import Persistence, Server, open_server
 
 if TYPE_CHECKING:
@@ -46,10 +47,17 @@ class Lab:
     """
 
     def __init__(self, server: str | Server = "auto", *, say: Callable[[str], None] = _silent) -> None:
-        self.server = open_server(server, say=say)
         self._say = say
         self._ours = not isinstance(server, Server)
         self._live: LiveRun | None = None
+        # It loads its modules while the server starts.
+        self._spare: ForkServer | None = ForkServer() if self._ours else None
+        try:
+            self.server = open_server(server, say=say)
+        except BaseException:
+            if self._spare:
+                self._spare.close()
+            raise
         if self._ours:
             atexit.register(self.close)
 
@@ -75,11 +83,14 @@ class Lab:
         folder = _new_folder(out, experiment.name)
         with (
             _dropped_if_empty(folder),
+            self._forkserver() as forkserver,
             self._server_for(experiment) as server,
             shown(progress, experiment.name) as watch,
         ):
             try:
-                with Session(server, experiment, folder, self._say, watch) as session:
+                with Session(
+                    server, experiment, folder, say=self._say, progress=watch, forkserver=forkserver
+                ) as session:
                     session.run()
             except RedisError as error:
                 raise failed(server, error, folder) from error
@@ -160,6 +171,10 @@ class Lab:
         self._live = LiveRun(lambda: self._server_for(it), it, folder, self._say, at_most).start()
         return ControlRoom(self._live)
 
+    def _forkserver(self) -> ForkServer:
+        forkserver, self._spare = self._spare or ForkServer(), None
+        return forkserver
+
     @contextmanager
     def _server_for(self, experiment: Experiment) -> Iterator[Server]:
         """The lab's server; or, for this one run, another of its kind, where the experiment needs other persistence."""
@@ -179,6 +194,8 @@ class Lab:
         """Break off a live run that goes on; stop the server, if it is the lab's own."""
         if self._live:
             self._live.break_off()
+        if self._spare:
+            self._spare.close()
         if self._ours:
             self.server.stop()
             atexit.unregister(self.close)

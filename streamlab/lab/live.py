@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from streamlab.errors import StreamlabError, UsageError
 from streamlab.faults import Fault
 from streamlab.lab.experiment import Experiment
+from streamlab.lab.forkserver import ForkServer
 from streamlab.lab.livesession import BrokenOffError, LiveSession
 from streamlab.lab.presses import Rate, pressed
 from streamlab.lab.session import failed
@@ -227,9 +228,18 @@ class LiveRun:
 
     def _run_on(self, server: Server) -> None:
         try:
-            with LiveSession(
-                self._broken_off, server, self.experiment, self.folder, self.say, lambda _: None
-            ) as session:
+            with (
+                ForkServer() as forkserver,
+                LiveSession(
+                    self._broken_off,
+                    server,
+                    self.experiment,
+                    self.folder,
+                    say=self.say,
+                    progress=lambda _: None,
+                    forkserver=forkserver,
+                ) as session,
+            ):
                 self._session = session
                 self._run(session)
         except RedisError as error:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from streamlab.errors import StreamlabError
 from streamlab.faults import Plan
-from streamlab.lab.arrivals import Arrivals, Open
+from streamlab.lab.arrivals import Arrivals
 from streamlab.lab.presses import Presses
 from streamlab.lab.session import Session
 
@@ -25,13 +25,13 @@ class LiveSession(Session):
 
     Args:
         broken_off: set when it is to end at once.
-        what: the arguments of `Session`.
+        what, more: the arguments of `Session`.
     """
 
     plan_type: ClassVar[type[Plan]] = Presses
 
-    def __init__(self, broken_off: threading.Event, *what: Any) -> None:
-        super().__init__(*what)
+    def __init__(self, broken_off: threading.Event, *what: Any, **more: Any) -> None:
+        super().__init__(*what, **more)
         self.presses.clock = self.now
         self._broken_off = broken_off
 
@@ -44,7 +44,7 @@ class LiveSession(Session):
     def arrivals(self) -> Arrivals:
         """They go on coming."""
         it = self.experiment
-        return Open(it.workload.rate, it.workload.count, it.seed)
+        return Arrivals(None, it.workload.rate, it.workload.count, it.seed)
 
     def now(self) -> float:
         """Seconds since the first job was due."""

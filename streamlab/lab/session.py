@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-import pickle
 import platform
 import secrets
 import shutil
+import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -22,11 +24,12 @@ from redis.exceptions import ConnectionError, RedisError
 from streamlab.errors import ServerError, UnsupportedError
 from streamlab.faults import Kill, Plan
 from streamlab.files import write_json, write_whole
-from streamlab.lab.arrivals import Arrivals, Planned
-from streamlab.lab.ending import Ending
+from streamlab.lab.arrivals import Arrivals
 from streamlab.lab.experiment import Experiment
+from streamlab.lab.forkserver import ForkServer
+from streamlab.lab.progress import Watcher
+from streamlab.lab.snapshot import Snapshot
 from streamlab.lab.stage import GROUP, Stage
-from streamlab.lab.watch import Watcher
 from streamlab.observe.journal import Journal
 from streamlab.observe.probe import Probe
 from streamlab.queue.keys import dead_stream, failures_hash
@@ -34,6 +37,14 @@ from streamlab.servers import Server
 
 _TICK = 0.01  # seconds between two looks at the clock
 _HEAD_START = 0.2  # seconds between "all are ready" and the first job
+
+
+def _load_readers() -> None:
+    """Import what judges and draws a run (pandas, matplotlib) while it goes on, when this process mostly waits."""
+    if sys.platform == "linux":  # where a thread has a priority of its own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+    importlib.import_module("streamlab.run")
+    importlib.import_module("streamlab.plot")
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,7 @@ class Session:
         folder: where its history goes.
         say: told in one line what happens.
         progress: told about ten times a second how far it is.
+        forkserver: forks the processes of this run; it is closed with the session.
     """
 
     plan_type: ClassVar[type[Plan]] = Plan
@@ -71,8 +83,10 @@ class Session:
         server: Server,
         experiment: Experiment,
         folder: Path,
+        *,
         say: Callable[[str], None],
         progress: Watcher,
+        forkserver: ForkServer,
     ) -> None:
         self.server = server
         self.experiment = experiment
@@ -88,11 +102,11 @@ class Session:
         with ExitStack() as refused:
             refused.callback(shutil.rmtree, folder / "events", ignore_errors=True)  # nothing has happened
             refused.callback(self.journal.close)
-            self.stage = Stage(server, experiment, folder, self.stream, self.journal)
+            self.stage = Stage(server, experiment, folder, self.stream, journal=self.journal, forkserver=forkserver)
             refused.callback(self.stage.close)
             self.plan = self.plan_type(experiment.plan(), self.stage, self.journal, experiment.seed)
             refused.pop_all()
-        self.ending = Ending(self.stage.client, self.stream, GROUP)
+        self.snapshot = Snapshot(self.stage.client, self.stream, GROUP)
         self.probe = Probe(self.stage.connect(), self.stream, GROUP, folder / "samples.csv")
         self.start_ns = 0
         self._told = 0.0
@@ -102,6 +116,8 @@ class Session:
     def run(self) -> None:
         """Prepare, run, heal, drain; then write down what is left."""
         self.prepare()
+        if self.stage.wire is None:  # else the proxy, in a thread of this process, would be late
+            threading.Thread(target=_load_readers, name="load readers", daemon=True).start()
         it = self.experiment
         self.say(
             f"{it.workload.count} jobs for {it.workers} workers, {it.workload.rate:g}/s, "
@@ -118,7 +134,7 @@ class Session:
 
     def arrivals(self) -> Arrivals:
         """When the jobs are due."""
-        return Planned(self.experiment.schedule())
+        return Arrivals(self.experiment.schedule())
 
     def write_experiment(self) -> None:
         """Write down what is to be done."""
@@ -140,7 +156,7 @@ class Session:
         write_json(self.folder / "environment.json", self._environment())
         self.probe.start()
         self._phase("run")
-        producer.tell(pickle.dumps(self.start_ns))
+        producer.order(self.start_ns)
 
     def step(self) -> None:
         """What is due now; a hundredth of a second."""
@@ -160,8 +176,8 @@ class Session:
         """Heal, drain, stop everything, and write down what is left."""
         producer = self.stage.crew["producer"]
         self.stage.crew.stop("producer")
-        if producer.process.returncode:
-            self.journal.write("warning", note=f"the producer failed: {producer.last_words()}")
+        if producer.returncode:
+            self.journal.write("warning", note=f"the producer failed: {producer.last_line()}")
         self.plan.heal()
         self._phase("drain")
         self.say("all jobs are added: waiting until nothing is unread and nothing is pending")
@@ -178,7 +194,7 @@ class Session:
         for child in self.stage.crew.dead():
             if self.stage.doomed(child.task.name):
                 continue
-            text = f"{child.task.name} ended by itself (status {child.process.returncode}: {child.last_words()})"
+            text = f"{child.task.name} ended by itself (status {child.returncode}: {child.last_line()})"
             self.journal.write("warning", note=text)
             self.say(f"{text}; see {child.log}")
 
@@ -198,7 +214,7 @@ class Session:
         deadline = time.monotonic() + self.experiment.drain
         while True:
             with suppress(RedisError):
-                if self.ending.empty():
+                if self.snapshot.empty():
                     self.progress(self._how_far())
                     return True
             if time.monotonic() > deadline:
@@ -226,7 +242,7 @@ class Session:
         return {
             "ended": ended,
             "ended_ns": time.monotonic_ns(),
-            **self.ending.outcome(self.folder),
+            **self.snapshot.outcome(self.folder),
             "effects_counted": effects is not None,
             "effects": effects or {},
             "idempotent": self.experiment.workload.idempotent,

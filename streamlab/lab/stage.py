@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from streamlab.lab.arrivals import Arrivals
-from streamlab.lab.child import Produce, Work, imported
-from streamlab.lab.crew import Child, Crew
 from streamlab.lab.experiment import Experiment
+from streamlab.lab.forkserver import ForkServer
+from streamlab.lab.process import Produce, Work, imported
+from streamlab.lab.supervisor import Supervisor, WorkerProcess
 from streamlab.observe.journal import Journal
 from streamlab.servers import Server
 from streamlab.servers.reach import connect
@@ -31,9 +32,19 @@ class Stage:
         folder: the run's folder.
         stream: the run's stream.
         journal: the lab's.
+        forkserver: forks the processes; it is closed with the stage.
     """
 
-    def __init__(self, server: Server, experiment: Experiment, folder: Path, stream: str, journal: Journal) -> None:
+    def __init__(
+        self,
+        server: Server,
+        experiment: Experiment,
+        folder: Path,
+        stream: str,
+        *,
+        journal: Journal,
+        forkserver: ForkServer,
+    ) -> None:
         self.server = server
         self.experiment = experiment
         self.stream = stream
@@ -47,7 +58,7 @@ class Stage:
         self._orders: dict[str, dict[int, dict[str, Any]]] = {}
         self._twins: dict[str, str] = {}  # process: consumer
         self._stopped: dict[str, set[int]] = {}  # the faults that want a worker to stand still
-        self.crew = Crew(journal)
+        self.crew = Supervisor(forkserver, journal)
         needed = experiment.wire or self.foreign or any(fault.needs_wire for fault in experiment.plan())
         # A container has another port after a restart: only the proxy's stays.
         moves = server.kind == "container" and any(
@@ -161,7 +172,7 @@ class Stage:
             )
         )
 
-    def start_producer(self, arrivals: Arrivals) -> Child:
+    def start_producer(self, arrivals: Arrivals) -> WorkerProcess:
         """Start the producer, which waits for the start of the clock."""
         it = self.experiment
         return self.crew.start(Produce(**self._task("producer", 1), arrivals=arrivals, keys=it.keys, add=it.producer))

@@ -17,7 +17,7 @@ from streamlab.faults.loss import CutAppendOnlyFile, RestartRedis
 from streamlab.faults.operator import TwinWorker
 from streamlab.faults.redis import FreezeRedis, PauseClients
 from streamlab.faults.settings import LimitMemory, SetConfig
-from streamlab.lab.crew import Child
+from streamlab.lab.supervisor import WorkerProcess
 from streamlab.servers import ProcessServer, Server
 from tests.at_hand import SERVERS
 from tests.faults.redis_runs import run, struck
@@ -82,7 +82,7 @@ def doubts(server: Server, tmp_path: Path, *faults: Fault, **more: Any) -> str:
 @pytest.mark.parametrize(
     ("fault", "owner", "broken", "said"),
     [
-        (sl.Kill("worker-1", at=0.1), Child, "end", "kill worker-1 .* is in doubt: worker-1 survived it"),
+        (sl.Kill("worker-1", at=0.1), WorkerProcess, "end", "kill worker-1 .* is in doubt: worker-1 survived it"),
         (FreezeRedis(at=0.1, seconds=0.3), ProcessServer, "_pause", "redis-freeze .* Redis answered all the same"),
     ],
     ids=["kill", "redis-freeze"],
@@ -115,7 +115,7 @@ def test_clients_that_are_served_all_the_same(
 def test_a_worker_that_somebody_else_wakes(mine: Server, tmp_path: Path) -> None:
     def wake(line: str) -> None:
         if "SIGSTOP" in line:
-            (worker,) = (it for it in psutil.Process().children() if it.status() == psutil.STATUS_STOPPED)
+            (worker,) = (it for it in psutil.Process().children(recursive=True) if it.status() == psutil.STATUS_STOPPED)
             os.kill(worker.pid, signal.SIGCONT)
 
     said = doubts(mine, tmp_path, sl.Pause("worker-1", at=0.1, seconds=0.3), say=wake)

@@ -144,7 +144,9 @@ def test_a_handler_that_breaks_its_process_at_birth_is_told(any_server, tmp_path
     broken = Unloadable()
     with pytest.raises(ServerError, match=r"did not start \(ZeroDivisionError"):
         run(any_server, tmp_path, sl.Call(lambda message: broken, count=1, rate=1.0))
-    assert not [child for child in psutil.Process().children(recursive=True) if "lab.child" in str(child.cmdline())]
+    assert not [
+        child for child in psutil.Process().children(recursive=True) if "lab.forkserver" in str(child.cmdline())
+    ]
     assert keys(any_server) == []
 
 
@@ -205,7 +207,7 @@ def test_what_is_lost_of_a_history_is_missed(any_server, tmp_path):
 
 def test_workers_never_load_what_only_readers_need():
     heavy = "{'pandas', 'numpy', 'matplotlib', 'IPython'}"
-    code = f"import sys, streamlab.lab.child; print(*sorted(set(sys.modules) & {heavy}))"
+    code = f"import sys, streamlab.lab.process; print(*sorted(set(sys.modules) & {heavy}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == ""
 

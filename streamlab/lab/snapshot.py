@@ -14,7 +14,7 @@ from streamlab.queue.keys import dead_stream
 _PAGE = 1000
 
 
-class Ending:
+class Snapshot:
     """Asks Redis about one stream and group, page by page.
 
     A group that is gone delivers nothing: nothing is pending then, and every entry of the stream is undelivered.

@@ -1,8 +1,8 @@
 """What runs in a process of its own: a worker, or the producer.
 
-The parent starts `python -m streamlab.lab.child` and writes what to do, pickled, to its standard input: a command line
-would show the password to everybody on the machine. The pipe stays open for further orders. When it closes, the parent
-is gone, and so is the child a moment later: no crash of the lab leaves a worker behind.
+The lab sends what to do, pickled, through a pipe: a command line would show the password to everybody on the machine.
+The pipe stays open for further orders. When it closes, the lab is gone, and the process ends: no crash of the lab
+leaves a worker behind.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import signal
 import struct
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -23,7 +23,7 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from streamlab.errors import UsageError
-from streamlab.lab.arrivals import Arrivals, Planned
+from streamlab.lab.arrivals import Arrivals, Clock
 from streamlab.lab.mischief import Mischief
 from streamlab.observe.journal import Journal
 from streamlab.queue import Message, NotSentError, OutcomeUnknownError, Producer, RefusedError, Worker
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from streamlab.workloads import Workload
 
 _LENGTH = struct.Struct("<Q")
-_ORPHANED = 113  # exit status of a child whose parent has gone
+_ORPHANED = 113  # exit status of a process whose lab has gone
 _LAST_MOMENT = 0.2  # seconds between the last message and the end
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Task:
-    """What every child is told.
+    """What every process is told.
 
     Attributes:
         url: where Redis is, with its password; the lab's proxy, where there is one.
@@ -58,60 +58,50 @@ class Task:
     incarnation: int
     workload: Workload
 
-    def journal(self) -> Journal:
-        """Open the journal of the process."""
-        return Journal(self.folder, self.name, self.incarnation, self.stream)
-
     def run(self, orders: BinaryIO) -> None:
-        """Do it."""
         raise NotImplementedError
+
+    def journal(self) -> Journal:
+        return Journal(self.folder, self.name, self.incarnation, self.stream)
 
     def client(self, **options: Any) -> Redis:
         """Return redis-py's client as it comes out of the box, under a name by which Redis can tell whose it is."""
         return Redis.from_url(self.url, client_name=f"{self.stream}/{self.name}", **options)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Work(Task):
     """Be a worker until SIGTERM.
 
     Attributes:
         consumer: its name in the group.
-        orders: the faults inside it that are going on already, by number.
+        orders: the faults inside it that are active already, by number.
         settings: the keyword arguments of `Worker`.
-        work: somebody else's worker instead, a function or "module:function"; see `Experiment.worker`.
+        work: a custom worker instead, a function or "module:function"; see `Experiment.worker`.
     """
 
-    consumer: str = ""
-    orders: dict[int, dict[str, Any]] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-    work: str | Callable[..., object] = ""
+    consumer: str
+    orders: dict[int, dict[str, Any]]
+    settings: dict[str, Any]
+    work: str | Callable[..., object]
 
     def run(self, orders: BinaryIO) -> None:
-        """Work."""
         with self.journal() as journal:
             mischief = Mischief(journal, self.orders)
             handler = mischief.around(self.workload.handler(self.folder))
-            _live_with_parent(orders, lambda order: mischief.take(*order))
+            follow(orders, lambda order: mischief.take(*order))
             if self.work:
                 handle = Handle(handler, mischief.observe)
                 signal.signal(signal.SIGTERM, handle.stop)
                 client = self.client(decode_responses=True)
                 imported(self.work)(client, self.stream, self.group, self.consumer, handle)
-                return
-            Worker(
-                self.client(),
-                self.stream,
-                self.group,
-                handler,
-                consumer=self.consumer,
-                observe=mischief.observe,
-                **self.settings,
-            ).run()
+            else:
+                more: dict[str, Any] = {"consumer": self.consumer, "observe": mischief.observe, **self.settings}
+                Worker(self.client(), self.stream, self.group, handler, **more).run()
 
 
 class Handle:
-    """What somebody else's worker calls for each message: the handler, and what the lab must know of it.
+    """What a custom worker calls for each message: the handler, and what the lab must know of it.
 
     To be stopped at the end of a run is no fault: a message that is begun is finished, and there is a moment for XACK.
     """
@@ -149,7 +139,7 @@ class Handle:
 
 
 def imported(what: str | Callable[..., object]) -> Callable[..., object]:
-    """A function, or what "module:function" names. Raises UsageError where there is no such thing."""
+    """Return a function, or what "module:function" names. Raises UsageError where there is no such thing."""
     if callable(what):
         return what
     module, _, name = what.partition(":")
@@ -162,59 +152,76 @@ def imported(what: str | Callable[..., object]) -> Callable[..., object]:
     return found  # type: ignore[no-any-return]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Produce(Task):
-    """Add every job when it is due. The parent says when the clock starts, once all workers are there.
+    """Add every job when it is due. The lab says when the clock starts, once all workers are ready.
 
     Attributes:
         arrivals: when each job is due.
         keys: so many different values has the field `key`; 0: there is no such field.
-        add: somebody else's way of adding, a function or "module:function"; see `Experiment.producer`.
+        add: a custom way of adding, a function or "module:function"; see `Experiment.producer`.
     """
 
-    arrivals: Arrivals = field(default_factory=lambda: Planned(()))
-    keys: int = 0
-    add: str | Callable[..., object] = ""
+    arrivals: Arrivals = field(default_factory=Arrivals)
+    keys: int
+    add: str | Callable[..., object]
 
     def run(self, orders: BinaryIO) -> None:
-        """Produce."""
         with self.journal() as journal:
             if self.add:
-                add = imported(self.add)
-                producer: Any = _Foreign(add, self.client(decode_responses=True), self.stream)
+                producer: Any = _CustomProducer(imported(self.add), self.client(decode_responses=True), self.stream)
             else:
                 # Short of patience: what Redis does not take in time is written down as refused, and the next is due.
                 producer = Producer(self.client(), self.stream, patience=2.0)
-            clock = self.arrivals.begin(pickle.loads(_read(orders)))
-            _live_with_parent(orders, clock.obey)
+            clock = self.arrivals.begin(_read(orders))
+            follow(orders, clock.obey)
             job = 0
             while jobs := clock.wait(job):
-                job += self._add(producer, journal, jobs, clock.due_ns)
+                job += self._add(producer, journal, jobs, clock)
 
     def fields(self, job: int) -> dict[str, str]:
         """The message of a job: its number, its key, and what the workload says."""
         key = {"key": str(job % self.keys)} if self.keys else {}
         return {"job": str(job)} | key | self.workload.fields(job)
 
-    def _add(self, producer: Producer, journal: Journal, jobs: range, due_ns: Sequence[int]) -> int:
-        """Add some jobs and write down what is known of each; how many need not be tried again."""
-        return _add([self.fields(job) for job in jobs], producer, journal, jobs, due_ns)
+    def _add(self, producer: Producer, journal: Journal, jobs: range, clock: Clock) -> int:
+        """Add jobs and write down what is known of each; return how many need not be tried again."""
+
+        def write(kind: str, jobs: Iterable[int], note: str = "") -> None:
+            for job in jobs:
+                journal.write(kind, job=job, due_ns=clock.due_ns[job], note=note)
+
+        messages = [self.fields(job) for job in jobs]
+        write("adding", jobs)
+        unknown, refused = 0, ""
+        try:
+            added = producer.add_many(messages)
+        except OutcomeUnknownError as error:
+            added, unknown = error.added, len(error.unknown)
+        except (NotSentError, RefusedError) as error:
+            added, refused = error.added, str(error)
+        for job, entry in zip(jobs, added, strict=False):
+            journal.write("added", job=job, entry=entry, due_ns=clock.due_ns[job])
+        write("unknown", jobs[len(added) : len(added) + unknown])
+        if refused:
+            write("refused", jobs[len(added) :], refused)
+        return len(jobs) if refused else len(added) + unknown
 
 
-class _Foreign:
-    """Somebody else's way of adding, in the shape of a `Producer`: one at a time."""
+class _CustomProducer:
+    """A custom way of adding, in the shape of a `Producer`: one message at a time."""
 
     def __init__(self, add: Callable[..., object], client: Redis, stream: str) -> None:
         self._add = add
         self._client = client
         self._stream = stream
 
-    def add_many(self, tasks: Sequence[dict[str, str]]) -> list[str]:
+    def add_many(self, messages: Sequence[dict[str, str]]) -> list[str]:
         """Add them. Raises RefusedError or OutcomeUnknownError at the first that fails."""
         added: list[str] = []
-        for task in tasks:
+        for message in messages:
             try:
-                added.append(str(self._add(self._client, self._stream, task)))
+                added.append(str(self._add(self._client, self._stream, message)))
             except ResponseError as error:
                 raise RefusedError(str(error), added=added) from error
             except RedisError as error:
@@ -222,65 +229,44 @@ class _Foreign:
         return added
 
 
-def _add(tasks: list[dict[str, str]], producer: Producer, journal: Journal, jobs: range, due_ns: Sequence[int]) -> int:
-    for job in jobs:
-        journal.write("adding", job=job, due_ns=due_ns[job])
-    added: list[str] = []
-    unknown: list[str] = []
-    refused = ""
-    try:
-        added = producer.add_many(tasks)
-    except OutcomeUnknownError as error:
-        added, unknown = error.added, error.unknown
-    except (NotSentError, RefusedError) as error:
-        added, refused = error.added, str(error)
-    for job, entry in zip(jobs, added, strict=False):
-        journal.write("added", job=job, entry=entry, due_ns=due_ns[job])
-    for job in jobs[len(added) : len(added) + len(unknown)]:
-        journal.write("unknown", job=job, due_ns=due_ns[job])
-    if refused:
-        for job in jobs[len(added) :]:
-            journal.write("refused", job=job, due_ns=due_ns[job], note=refused)
-        return len(jobs)
-    return len(added) + len(unknown)
+def send(pipe: BinaryIO, data: bytes) -> None:
+    """Send one pickled thing to a process; one that has ended does not hear it."""
+    if not pipe.closed:
+        try:
+            pipe.write(_LENGTH.pack(len(data)) + data)
+            pipe.flush()
+        except BrokenPipeError:
+            pass
 
 
-def _live_with_parent(orders: BinaryIO, obey: Callable[[Any], None]) -> None:
-    """Take further orders from now on, and end with the parent."""
-
-    def watch() -> None:
-        while True:
-            obey(pickle.loads(_read(orders)))  # ends the process where the pipe ends
-
-    threading.Thread(target=watch, name="lifeline", daemon=True).start()
-
-
-def write_order(pipe: BinaryIO, data: bytes) -> None:
-    """Send one pickled thing to a child."""
-    pipe.write(_LENGTH.pack(len(data)) + data)
-    pipe.flush()
-
-
-def _read(pipe: BinaryIO) -> bytes:
+def _read(pipe: BinaryIO) -> Any:
     head = pipe.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         os._exit(_ORPHANED)
-    return pipe.read(_LENGTH.unpack(head)[0])
+    return pickle.loads(pipe.read(_LENGTH.unpack(head)[0]))
 
 
-def main() -> None:
-    """Entry point of a child process."""
-    orders = os.fdopen(os.dup(0), "rb")  # the handler finds an empty standard input, not our orders
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    path = pickle.loads(_read(orders))  # before anything else: the task may need the parent's modules
-    sys.path[:] = path
-    task: Task = pickle.loads(_read(orders))
+def follow(orders: BinaryIO, obey: Callable[[Any], None]) -> None:
+    """Take further orders from now on, in a thread, and end the process with the lab."""
+
+    def watch() -> None:
+        while True:
+            obey(_read(orders))
+
+    threading.Thread(target=watch, name="orders", daemon=True).start()
+
+
+def context() -> tuple[list[str], str, dict[str, str]]:
+    """What of the lab's own process a new one takes over: module path, working directory, environment."""
+    # Libraries such as NumPy start a thread for each core, which would compete with the other workers.
+    return sys.path, str(Path.cwd()), {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def main(orders: BinaryIO) -> None:
+    """Do what comes through the pipe."""
+    sys.path[:], folder, environment = _read(orders)  # before the task, which may need the lab's modules
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    task: Task = _read(orders)
     task.run(orders)
-
-
-if __name__ == "__main__":
-    from streamlab.lab import child  # noqa: PLW0406 - so that a pickled Work is of the class that is used here
-
-    child.main()
