@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shlex
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,7 +60,7 @@ def tour(
     from streamlab.tour import tour as take_tour
 
     with _bar("resizing") as progress:
-        run = take_tour(server, out=out, seed=seed, say=_say, progress=progress)
+        run = take_tour(server, out=out or _runs_folder("tour"), seed=seed, say=_say, progress=progress)
     _finish(run, as_json)
 
 
@@ -100,6 +102,7 @@ def run(  # noqa: PLR0917 - typer calls it by name
     settings = [f"{key}={_toml(value)}" for key, value in named.items() if value is not None] + (setting or [])
     sys.path.insert(0, str(Path.cwd()))  # a worker's module may be here, as for `python -m`
     experiment = Experiment.load(find(which), settings + ([] if seed is None else [f"seed={seed}"]))
+    out = out or _runs_folder(experiment.name)
     with Lab(server, say=_say) as lab, _bar(experiment.name) as progress:
         if repeat == 1:
             finished = lab.run(experiment, out=out, progress=progress)
@@ -264,6 +267,11 @@ def bench(
         typer.echo(json.dumps(rows, indent=2))
     else:
         describe(rows, _answer)
+
+
+def _runs_folder(name: str) -> Path:
+    """Return a new folder in runs/ for what nobody named a folder for."""
+    return Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 def _finish(run: Run, as_json: bool) -> None:

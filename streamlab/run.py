@@ -24,10 +24,15 @@ class Run:
     run.verdict                             # valid: 120 added, 120 done, 0 lost, 4 reclaimed, 0 done twice
     run.plot()                              # PEL and latency, the faults named
     run.message(run.verdict.reclaimed[0])   # one message's life
+
+    Args:
+        folder: where the history is.
+        owner: kept as long as the run is: a temporary folder is removed with it.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, owner: object = None) -> None:
         self.folder = Path(folder)
+        self._owner = owner
 
     @cached_property
     def history(self) -> History:

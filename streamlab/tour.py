@@ -40,7 +40,7 @@ def tour(
 
     Args:
         server: where Redis comes from; see `open_server`.
-        out: the folder to write; None: a new one in `runs/`.
+        out: the folder to write; None: a temporary one, removed with the `Run`.
         seed: of the times at which the tasks arrive.
         say: told each stage in one line.
         progress: told how far it is, about ten times a second.

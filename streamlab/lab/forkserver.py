@@ -1,6 +1,6 @@
 """A parent that forks the processes of a run: Python and what all of them import are loaded once.
 
-The lab starts `python -m streamlab.lab.forkserver`, and asks it over a socket for processes and for signals to them.
+The lab starts it, and asks it over a socket for processes and for signals to them.
 It has one thread, so that a fork copies no lock that another thread holds. Signals go through it because it is the one
 that waits for its children: it never signals a process ID that the system has given to somebody else. When the lab is
 gone, the socket closes, and it kills what still runs: no crash of the lab leaves a process behind.
@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 from typing import BinaryIO, Self
 
+_SERVER = "from streamlab.lab.forkserver import main; main()"
 _REQUEST = struct.Struct("<ii")  # process ID and signal; (0, 0): fork, with three file descriptors
 _NUMBER = struct.Struct("<i")  # on a process's status pipe: its process ID, and at its end its exit status
 
@@ -34,7 +35,7 @@ class ForkServer:
         self._forked: list[Forked] = []
         with theirs:
             self._server = subprocess.Popen(
-                [sys.executable, "-m", "streamlab.lab.forkserver", str(theirs.fileno())],
+                [sys.executable, "-c", _SERVER, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 process_group=0,  # Ctrl-C is for the lab, which then stops its processes in order
@@ -189,7 +190,3 @@ def main() -> None:
     orders = serve(socket.socket(fileno=int(sys.argv[1])))
     if orders is not None:
         process.main(orders)
-
-
-if __name__ == "__main__":
-    main()

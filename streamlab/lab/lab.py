@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
-import secrets
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
@@ -72,7 +73,7 @@ class Lab:
 
         Args:
             experiment: what to do.
-            out: folder for the history; it must be new or empty. None: a new one in `runs/`.
+            out: folder for the history; it must be new or empty. None: a temporary one, removed with the `Run`.
             progress: told about ten times a second how far it is; True: a bar, in a terminal or a notebook.
 
         Raises:
@@ -80,23 +81,23 @@ class Lab:
             ServerError: Redis or a worker did not come up.
             KeyboardInterrupt: after everything was stopped; what was recorded stays in the folder.
         """
-        folder = _new_folder(out, experiment.name)
+        folder = Folder(out, experiment.name)
         with (
-            _dropped_if_empty(folder),
+            folder,
             self._forkserver() as forkserver,
             self._server_for(experiment) as server,
             shown(progress, experiment.name) as watch,
         ):
             try:
                 with Session(
-                    server, experiment, folder, say=self._say, progress=watch, forkserver=forkserver
+                    server, experiment, folder.path, say=self._say, progress=watch, forkserver=forkserver
                 ) as session:
                     session.run()
             except RedisError as error:
-                raise failed(server, error, folder) from error
+                raise failed(server, error, folder.path) from error
         from streamlab.run import Run  # brings pandas, which takes longer to load than most mistakes to find
 
-        return Run(folder)
+        return Run(folder.path, owner=folder)
 
     def repeat(
         self,
@@ -112,7 +113,8 @@ class Lab:
         Args:
             experiment: what to do.
             times: how often.
-            out: folder for the histories, one in it for each seed; it must be new or empty. None: a new one in `runs/`.
+            out: folder for the histories, one in it for each seed; it must be new or empty. None: a temporary one for
+                each run, removed with its `Run`.
             progress: as for `run`.
             command: what does one of the runs again, for the reader; the seed is added.
 
@@ -122,12 +124,11 @@ class Lab:
 
         if isinstance(times, bool) or not isinstance(times, int) or times < 1:
             raise UsageError(f"times={times!r}: expected a whole number, 1 or more")
-        folder = _new_folder(out, experiment.name)
         runs = {}
-        with _dropped_if_empty(folder):
+        with Folder(out, experiment.name) if out else nullcontext():
             for seed in range(experiment.seed, experiment.seed + times):
                 mine = dataclasses.replace(experiment, seed=seed)
-                runs[seed] = self.run(mine, out=folder / f"seed-{seed}", progress=progress)
+                runs[seed] = self.run(mine, out=Path(out) / f"seed-{seed}" if out else None, progress=progress)
                 self._say(f"seed {seed}: {runs[seed].verdict}")
         return Repeats(runs, command)
 
@@ -167,8 +168,8 @@ class Lab:
             it = dataclasses.replace(it, workload=dataclasses.replace(it.workload, rate=rate))
         if workers is not None:
             it = dataclasses.replace(it, workers=workers)
-        folder = _new_folder(out, it.name)
-        self._live = LiveRun(lambda: self._server_for(it), it, folder, self._say, at_most).start()
+        folder = Folder(out, it.name)
+        self._live = LiveRun(lambda: self._server_for(it), it, folder.path, self._say, at_most, owner=folder).start()
         return ControlRoom(self._live)
 
     def _forkserver(self) -> ForkServer:
@@ -207,30 +208,35 @@ class Lab:
         self.close()
 
 
-@contextmanager
-def _dropped_if_empty(folder: Path) -> Iterator[None]:
-    """A run that was refused before it began leaves nothing."""
-    try:
-        yield
-    finally:
+class Folder:
+    """The folder of a run: the user's, or a temporary one that is removed with this object, at the latest with Python.
+
+    Raises UsageError for one that is in use or cannot be made.
+
+    Attributes:
+        path: where it is.
+    """
+
+    def __init__(self, out: str | Path | None, name: str) -> None:
+        if out is None:
+            self.path = Path(tempfile.mkdtemp(prefix=f"streamlab-{name}-"))
+            weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+            return
+        self.path = Path(out)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            empty = not any(self.path.iterdir())
+        except OSError as error:
+            raise UsageError(
+                f"{out} cannot be the run's folder ({error.strerror or error}): name one that can be made"
+            ) from error
+        if not empty:
+            raise UsageError(f"{out} is not empty: name a new folder, or remove it first")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave nothing of a run that was refused before it began."""
         with suppress(OSError):  # something is in it
-            folder.rmdir()
-
-
-def _new_folder(out: str | Path | None, name: str) -> Path:
-    """A folder of the run's own."""
-    if out is None:
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        folder = Path("runs") / f"{name}-{stamp}-{secrets.token_hex(2)}"
-    else:
-        folder = Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        empty = not any(folder.iterdir())
-    except OSError as error:
-        raise UsageError(
-            f"{folder} cannot be the run's folder ({error.strerror or error}): name one that can be made"
-        ) from error
-    if not empty:
-        raise UsageError(f"{folder} is not empty: name a new folder, or remove it first")
-    return folder
+            self.path.rmdir()

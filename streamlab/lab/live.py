@@ -53,6 +53,7 @@ class LiveRun:
         folder: where the history goes.
         say: told in one line what happens.
         at_most: seconds after which the run stops by itself.
+        owner: of the folder; see `Run`.
     """
 
     def __init__(
@@ -62,11 +63,14 @@ class LiveRun:
         folder: Path,
         say: Callable[[str], None] = lambda _: None,
         at_most: float = 600.0,
+        *,
+        owner: object = None,
     ) -> None:
         if isinstance(at_most, bool) or not isinstance(at_most, (int, float)) or not 0 < at_most < math.inf:
             raise UsageError(f"at_most={at_most!r}: expected seconds, more than 0")
         self.experiment = dataclasses.replace(experiment, wire=True)
         self.folder = folder
+        self._owner = owner
         self.rate = experiment.workload.rate
         self._server = server
         self._told = say
@@ -198,7 +202,7 @@ class LiveRun:
             raise self._error
         from streamlab.run import Run  # brings pandas
 
-        self._result = self._result or Run(self.folder)
+        self._result = self._result or Run(self.folder, owner=self._owner)
         return self._result
 
     def break_off(self) -> None:

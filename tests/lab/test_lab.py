@@ -1,11 +1,10 @@
 """Whole experiments, with real processes on real servers."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -231,12 +230,17 @@ def test_latency_counts_from_the_due_time(any_server, tmp_path):
     assert latency[0] < latency[-1]
 
 
-def test_the_default_folder_is_under_runs(any_server, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    finished = sl.Lab(any_server).run(sl.Experiment(workload=sl.Sleep(count=1, rate=1.0, seconds=0.0), name="mine"))
-    assert finished.folder.parent == Path("runs")
-    assert finished.folder.name.startswith("mine-")
-    assert time.time() - finished.folder.stat().st_mtime < 60
+def test_a_run_without_a_folder_owns_a_temporary_one(any_server):
+    lab, experiment = sl.Lab(any_server), sl.Experiment(workload=sl.Sleep(count=1, rate=1.0, seconds=0.0), name="mine")
+    repeats = lab.repeat(experiment, 2)
+    first, second = (repeats.runs[seed].folder for seed in (1, 2))
+    assert first != second
+    assert "mine" in first.name
+    kept = repeats.runs[2]
+    del repeats
+    gc.collect()
+    assert (first.exists(), second.exists()) == (False, True)
+    assert kept.verdict.verdict == "valid"
 
 
 def test_a_handler_that_takes_its_worker_with_it_is_told(any_server, tmp_path):

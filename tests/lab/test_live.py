@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 
 
 def children():
-    return [it for it in psutil.Process().children(recursive=True) if "streamlab.lab.forkserver" in it.cmdline()]
+    return [it for it in psutil.Process().children(recursive=True) if "lab.forkserver" in str(it.cmdline())]
 
 
 def keys(server):
