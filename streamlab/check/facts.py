@@ -16,12 +16,14 @@ from streamlab.history import WIRE, History
 
 #: What can become of a job that a producer offered; each job has exactly one of them.
 FATES = {
-    "done": "a worker wrote that the effect exists, or the workload's own witness found it",
-    "dead_lettered": "never done, and in the dead-letter stream",
-    "stuck": "never done, and still pending or undelivered on the server when the drain's budget ended",
-    "lost": "added, or seen somewhere, but never done, not dead-lettered, and not pending or undelivered in the end",
-    "not_added": "the producer knows that it was refused, and nobody saw it",
-    "unknown": "nobody can say: the producer got no answer and nobody saw it, or the run was interrupted",
+    "done": "A worker wrote that the effect exists, or the workload's own witness found it.",
+    "lost": "Added, or seen somewhere, yet never done, not dead-lettered, and not pending or undelivered in the end.",
+    "stuck": "Never done, not dead-lettered, and still pending or undelivered on the server when the drain's "
+    "budget ended.",
+    "dead_lettered": "Never done, and moved to the dead-letter stream.",
+    "not_added": "Refused by the server, to the producer's knowledge, and never seen.",
+    "unknown": "Nobody can say what became of it: no answer to its producer and never seen, or the run was interrupted "
+    "before.",
 }
 
 

@@ -6,7 +6,7 @@ from streamlab.check.classes import CLASSES
 from streamlab.check.effect import missed
 from streamlab.check.facts import FATES, Facts
 from streamlab.check.guarantees import GUARANTEES, assumed, broken_by, doubts
-from streamlab.check.losses import FAMILIES, PLACES
+from streamlab.check.losses import FAMILIES, IN_SHORT, PLACES
 from streamlab.check.verdict import Verdict
 from streamlab.history import History
 
@@ -19,7 +19,7 @@ def judge(history: History) -> Verdict:
     Proof of a broken guarantee stands whatever else is doubtful, so `invalid` goes before `unknown`.
     """
     facts = Facts(history)
-    evidence = {name: check(facts) for name, check in CLASSES.items()}
+    evidence = {name: each.evidence(facts) for name, each in CLASSES.items()}
     counts = _counts(facts, evidence)
     recovery = [it.as_dict() for it in facts.strandings]
     guarantee = str(history.experiment.get("guarantee", "at-least-once"))
@@ -54,7 +54,7 @@ def _said(name: str, evidence: dict[str, list[str]], history: History) -> list[s
     if name == "lost":
         return [line for place in PLACES if evidence[place] for line in _said(place, evidence, history)]
     found = evidence[name]
-    words = f"lost {PLACES[name]}" if name in PLACES else name.replace("_", " ")
+    words = f"lost {IN_SHORT[name]}" if name in PLACES else name.replace("_", " ")
     line = f"{len(found)} {words}: {', '.join(found[:_SHOWN])}" + (", ..." if len(found) > _SHOWN else "")
     if family := FAMILIES.get(name):
         faults = history.faults[history.faults["family"] == family]

@@ -11,8 +11,22 @@ import pandas as pd
 from streamlab.history import History
 from streamlab.record import parse_entry
 
-#: The places in which a job can be lost, each a class of its own, and what a reader calls it in short.
+#: The places in which a job can be lost, each a class of its own.
 PLACES = {
+    # Where somebody else's worker or producer ran, which may delete unseen, a fault must tell that Redis lost
+    # something. FLUSHALL is such a fault: the queue had no part in it.
+    "lost_by_redis": "Lost: not acknowledged, and gone from the stream, though nothing in the run is known to have "
+    "deleted it.",
+    # By a fault of an operator, as its note tells, or by somebody unseen where a worker found the entry gone.
+    "lost_removed": "Lost: its entry was trimmed or deleted before anybody had acknowledged it.",
+    "lost_acked": "Lost: acknowledged, though nobody had done it.",
+    # XGROUP DELCONSUMER and XGROUP DESTROY throw pending entries away; XREADGROUP NOACK never makes any.
+    "lost_discarded": "Lost: delivered and still in the stream, but no longer pending, though nobody acknowledged it.",
+    "lost_skipped": "Lost: still in the stream and never delivered, though the group's cursor has gone past it.",
+    "lost_unexplained": "Lost, and nothing that was written down tells where.",
+}
+#: What a reader calls them in short, behind "lost".
+IN_SHORT = {
     "lost_by_redis": "by Redis",
     "lost_removed": "removed",
     "lost_acked": "acked before done",

@@ -8,7 +8,7 @@ from html import escape
 from math import inf
 from typing import Any
 
-from streamlab.check.losses import PLACES
+from streamlab.check.losses import IN_SHORT
 
 EXIT_CODES = {"valid": 0, "invalid": 1, "unknown": 2}
 _ALWAYS_SAID = ("added", "done", "lost", "reclaimed", "done_twice")
@@ -99,7 +99,7 @@ class Verdict:
 
     def _places(self, name: str) -> str:
         """Where the lost ones were lost."""
-        places = [f"{count} {words}" for place, words in PLACES.items() if (count := self.counts.get(place, 0))]
+        places = [f"{count} {words}" for place, words in IN_SHORT.items() if (count := self.counts.get(place, 0))]
         return f" ({', '.join(places)})" if name == "lost" and places else ""
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
