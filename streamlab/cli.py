@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 import shlex
 import signal
@@ -97,6 +96,7 @@ def run(  # noqa: PLR0917 - typer calls it by name
     """
     from streamlab.lab import Experiment, Lab
     from streamlab.scenarios import find
+    from streamlab.servers import mask
 
     named = {"workers": workers, "workload.rate": rate, "workload.count": count, "worker": worker}
     settings = [f"{key}={_toml(value)}" for key, value in named.items() if value is not None] + (setting or [])
@@ -107,7 +107,7 @@ def run(  # noqa: PLR0917 - typer calls it by name
         if repeat == 1:
             finished = lab.run(experiment, out=out, progress=progress)
         else:
-            where = [] if server == "auto" else [f"--server {shlex.quote(_without_password(server))}"]
+            where = [] if server == "auto" else [f"--server {shlex.quote(mask(server))}"]
             changed = [f"--set {shlex.quote(one)}" for one in settings]
             again = " ".join(["streamlab run", shlex.quote(which), *where, *changed])
             repeats = lab.repeat(experiment, repeat, out=out, progress=progress, command=again)
@@ -372,7 +372,3 @@ def _fail(text: str, code: int) -> int:
 def _toml(value: float | str) -> str:
     """A value of an option as TOML has it; not as JSON has it, which writes nan in another way."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
-
-
-def _without_password(server: str) -> str:
-    return re.sub(r"(?<=:)[^:/@]*(?=@)", "***", server)

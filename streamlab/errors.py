@@ -47,3 +47,17 @@ class PermissionRefusedError(StreamlabError):
     """Redis, or the file system, does not let us in: wrong password, missing rights."""
 
     exit_code = 77
+
+
+def what_and_fix(line: str) -> tuple[str, str]:
+    """Cut an error's line into what is wrong and what to do: at its first ": " outside brackets.
+
+    >>> what_and_fix("Docker does not answer (Error 2: no socket): start it, or use --server process")
+    ('Docker does not answer (Error 2: no socket)', 'start it, or use --server process')
+    """
+    depth = 0
+    for place, char in enumerate(line):
+        depth = max(0, depth + (char in "([{") - (char in ")]}"))
+        if not depth and line.startswith(": ", place):
+            return line[:place], line[place + 2 :]
+    return line, ""

@@ -6,13 +6,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import pytest
 from redis import Redis
 
 from streamlab.errors import StreamlabError
-from streamlab.servers import ContainerServer, Persistence, ProcessServer, Server
+from streamlab.servers import ContainerServer, OwnServer, Persistence, ProcessServer
 from streamlab.servers.binaries import Binary, candidates, inspect
 
 
@@ -21,9 +20,9 @@ class AtHand:
     """One server of the matrix: its name in pytest's ids, and how to open it with which persistence."""
 
     id: str
-    open: Callable[..., Server]
+    open: Callable[..., OwnServer]
 
-    def opened(self, persistence: Persistence = "none", **more: object) -> Server:
+    def opened(self, persistence: Persistence = "none", **more: object) -> OwnServer:
         """Return it running; skip with the reason where it is missing, or fail where CI promises that it is not."""
         try:
             return self.open(persistence=persistence, **more)
@@ -36,16 +35,16 @@ class AtHand:
 @cache
 def binary(source: str, name: str) -> Binary:
     for found, path in candidates():
-        if found == source and Path(path).name.startswith(name):
+        if found == source and path.name.startswith(name):
             return inspect(path, found)
     raise LookupError(f"no {name}-server from {source}")
 
 
-def process(source: str, name: str) -> Callable[..., Server]:
+def process(source: str, name: str) -> Callable[..., OwnServer]:
     return lambda **more: ProcessServer(binary(source, name), **more)
 
 
-def container(image: str) -> Callable[..., Server]:
+def container(image: str) -> Callable[..., OwnServer]:
     return lambda **more: ContainerServer(image, **more)
 
 

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from streamlab import doctor
-from streamlab.features import FEATURES
 from streamlab.servers import Server
+from streamlab.servers.features import FEATURES
 
 
 @pytest.fixture

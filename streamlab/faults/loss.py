@@ -10,7 +10,7 @@ from streamlab.errors import UnsupportedError, UsageError
 from streamlab.faults.base import Stage, positive
 from streamlab.faults.look import gone, look
 from streamlab.faults.redis import RedisFault, connections
-from streamlab.servers.base import How
+from streamlab.servers.own import How
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class RestartRedis(RedisFault):
         hit = len(connections(stage))
         self.remember(look(stage))
         if self.how == "KILL":
-            stage.server.kill()
+            self.server(stage).kill()
         else:
-            stage.server.terminate()
+            self.server(stage).terminate()
         return {"hit": hit, "how": self.how, "persistence": stage.server.persistence, "length": self.kept.length}
 
     def ends_after(self) -> float | None:
@@ -55,7 +55,7 @@ class RestartRedis(RedisFault):
 
     def stop(self, stage: Stage) -> dict[str, Any]:
         """Start it, and look at what is left."""
-        stage.server.restart()
+        self.server(stage).restart()
         return gone(stage, self.kept)
 
     def said(self, facts: Mapping[str, Any]) -> str:
@@ -127,7 +127,7 @@ class CutAppendOnlyFile(RedisFault):
 
     def start(self, stage: Stage) -> dict[str, Any]:
         """See how long the file is now."""
-        self.remember(stage.server.append_only_size())
+        self.remember(self.server(stage).append_only_size())
         return {"simulated": "power cut", "persistence": stage.server.persistence}
 
     def ends_after(self) -> float | None:
@@ -136,12 +136,12 @@ class CutAppendOnlyFile(RedisFault):
 
     def stop(self, stage: Stage) -> dict[str, Any]:
         """Cut; `hit` counts the bytes."""
-        before = look(stage)
-        stage.server.kill()
+        before, server = look(stage), self.server(stage)
+        server.kill()
         # A file that is shorter now was rewritten meanwhile: nothing of it can be told apart, and so nothing is cut.
-        size = self.size or max(0, stage.server.append_only_size() - self.kept)
-        cut = stage.server.cut_append_only(size)
-        stage.server.restart()
+        size = self.size or max(0, server.append_only_size() - self.kept)
+        cut = server.cut_append_only(size)
+        server.restart()
         return {"hit": cut, "length": before.length} | gone(stage, before)
 
     def said(self, facts: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from streamlab.errors import UnsupportedError, UsageError
 from streamlab.faults.base import ALL, Family, Fault, Stage, check_target, positive
+from streamlab.servers import OwnServer
 
 #: From then on a server answers BUSY while a script runs.
 _BUSY_S = 5.0
@@ -39,7 +40,16 @@ class RedisFault(Fault):
 
     def check(self, stage: Stage) -> None:
         """Somebody else's Redis is left alone."""
-        own_server(self, stage, self.suffers)
+        self.server(stage)
+
+    def server(self, stage: Stage) -> OwnServer:
+        """The run's server; somebody else's is refused."""
+        if not isinstance(stage.server, OwnServer):
+            raise UnsupportedError(
+                f"fault {self.kind!r}: somebody else's Redis ({stage.server.safe_url}) is never {self.suffers}: "
+                "use --server process or container"
+            )
+        return stage.server
 
     def ready(self, stage: Stage) -> bool:
         """When Redis answers, which it does not while another fault has it down."""
@@ -75,15 +85,6 @@ class Standstill(RedisFault):
         except RedisError:
             return {}
         return {"doubt": "Redis answered all the same"} if time.monotonic() - began < self.seconds else {}
-
-
-def own_server(fault: Fault, stage: Stage, suffers: str) -> None:
-    """Refuse somebody else's Redis."""
-    if stage.server.kind == "external":
-        raise UnsupportedError(
-            f"fault {fault.kind!r}: somebody else's Redis ({stage.server.safe_url}) is never {suffers}: "
-            "use --server process or container"
-        )
 
 
 def connections(stage: Stage, target: str = ALL) -> list[str]:
@@ -240,12 +241,12 @@ class FreezeRedis(Standstill):
     def start(self, stage: Stage) -> dict[str, Any]:
         """Stop it; `hit` counts the run's connections."""
         hit, began = len(connections(stage)), time.monotonic()
-        stage.server.pause()
+        self.server(stage).pause()
         return {"hit": hit} | self.doubt(stage, began)
 
     def stop(self, stage: Stage) -> dict[str, Any]:
         """Let it go on."""
-        stage.server.resume()
+        self.server(stage).resume()
         return {}
 
     def said(self, facts: Mapping[str, Any]) -> str:

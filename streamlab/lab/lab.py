@@ -19,17 +19,13 @@ from streamlab.lab.experiment import Experiment
 from streamlab.lab.forkserver import ForkServer
 from streamlab.lab.progress import Watcher, shown
 from streamlab.lab.session import Session, failed
-from streamlab.servers import Persistence, Server, open_server
+from streamlab.servers import OwnServer, Persistence, Server, open_server
 
 if TYPE_CHECKING:
     from streamlab.lab.live import LiveRun
     from streamlab.lab.room import ControlRoom
     from streamlab.repeats import Repeats
     from streamlab.run import Run
-
-
-def _silent(_: object) -> None:
-    """Nobody listens."""
 
 
 class Lab:
@@ -40,14 +36,15 @@ class Lab:
         run.verdict
 
     Args:
-        server: "auto" (a container if Docker answers, else a private process), "process", "container", a URL, or a
-            `Server`, which stays the caller's to stop.
-        say: told in one line what happens, and why; `print` does.
+        server: "auto" (a container if Docker answers, else a private process), "process", "container", an image such
+            as "redis:7.0", a URL, or a `Server`, which stays the caller's to stop. None: what the environment variable
+            STREAMLAB_SERVER says, else "auto".
+        say: told in one line which server that is, and whatever else happens.
 
     The server is stopped by `close`, at the end of a `with` block, or when Python ends.
     """
 
-    def __init__(self, server: str | Server = "auto", *, say: Callable[[str], None] = _silent) -> None:
+    def __init__(self, server: str | Server | None = None, *, say: Callable[[str], None] = print) -> None:
         self._say = say
         self._ours = not isinstance(server, Server)
         self._live: LiveRun | None = None
@@ -182,13 +179,14 @@ class Lab:
         wanted = experiment.persistence
         if not wanted or wanted == self.server.persistence:
             yield self.server
-        elif self.server.kind == "external":
+        elif not isinstance(self.server, OwnServer):
             raise UnsupportedError(
                 f"persistence = {wanted!r}: how somebody else's Redis keeps its data is its owner's business: "
                 "leave it out, or use --server process or container"
             )
         else:
-            with open_server(self.server.kind, persistence=cast(Persistence, wanted), say=self._say) as server:
+            with self.server.another(cast(Persistence, wanted)) as server:
+                self._say(f"server: {server.description} (persistence {wanted})")
                 yield server
 
     def close(self) -> None:

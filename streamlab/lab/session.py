@@ -33,7 +33,7 @@ from streamlab.lab.stage import GROUP, Stage
 from streamlab.observe.journal import Journal
 from streamlab.observe.probe import Probe
 from streamlab.queue.keys import dead_stream, failures_hash
-from streamlab.servers import Server
+from streamlab.servers import OwnServer, Server
 
 _TICK = 0.01  # seconds between two looks at the clock
 _HEAD_START = 0.2  # seconds between "all are ready" and the first job
@@ -293,7 +293,7 @@ class Session:
         with suppress(RedisError, UnsupportedError):
             self.plan.heal()  # what was done to the server must not outlast the run
         self.probe.stop()
-        if "log" in self.server.abilities:
+        if isinstance(self.server, OwnServer):
             (self.folder / "server.log").write_text(self.server.log(), encoding="utf-8")
         self.stage.crew.close()  # a worker that lives would make the stream anew
         with suppress(RedisError):

@@ -14,8 +14,7 @@ from streamlab.lab.forkserver import ForkServer
 from streamlab.lab.process import Produce, Work, imported
 from streamlab.lab.supervisor import Supervisor, WorkerProcess
 from streamlab.observe.journal import Journal
-from streamlab.servers import Server
-from streamlab.servers.reach import connect
+from streamlab.servers import Server, connect
 
 if TYPE_CHECKING:
     from streamlab.faults.proxy import Wire

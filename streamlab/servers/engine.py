@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from streamlab.errors import ServerError, UsageError
 
+DEFAULT_IMAGE = "redis:8.6"
 #: What anybody can do whose Docker fails.
 INSTEAD = "or use --server process"
 
@@ -46,10 +47,11 @@ def engine() -> Iterator[Any]:
 
 
 def images() -> list[str]:
-    """Return the tags of the Redis and Valkey images that Docker has; `ServerError` where it does not answer."""
+    """Return the tags of the Redis and Valkey images that Docker has, the default one first."""
     with engine() as docker, explained("list its images"):
         tags = [tag for image in docker.images.list() for tag in image.tags]
-    return sorted(tag for tag in tags if tag.rpartition(":")[0].rpartition("/")[2] in _OWN_REPOSITORIES)
+    ours = [tag for tag in tags if tag.rpartition(":")[0].rpartition("/")[2] in _OWN_REPOSITORIES]
+    return sorted(ours, key=lambda tag: (tag != DEFAULT_IMAGE, tag))
 
 
 def see_to_image(docker: Any, image: str) -> None:
@@ -61,24 +63,14 @@ def see_to_image(docker: Any, image: str) -> None:
 
     if not _IMAGE.fullmatch(image):
         raise UsageError(f"{image!r} cannot be an image's name: write it like redis:8.6 or valkey/valkey:9.1")
-    try:
-        with explained("look for the image"):
+    with explained("look for the image"):
+        try:
             docker.images.get(image)
             return
-    except ServerError as error:
-        if not isinstance(error.__cause__, ImageNotFound):
-            raise
-    deadline = time.monotonic() + _PULL_S
-    repository, colon, tag = image.rpartition(":")
-    if not colon or "/" in tag:
-        repository, tag = image, "latest"
+        except ImageNotFound:
+            pass
     try:
-        # A line of progress at a time: a registry that never ends does not hold us for ever.
-        for line in docker.api.pull(repository, tag=tag, stream=True, decode=True):
-            if "error" in line:
-                raise OSError(line["error"])
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"not pulled within {_PULL_S:.0f} s")
+        _pull(docker, image)
     except (DockerException, OSError) as error:
         if response := getattr(error, "response", None):
             response.close()  # else its socket stays open
@@ -86,6 +78,19 @@ def see_to_image(docker: Any, image: str) -> None:
             f"Docker has no image {image}, and cannot pull it ({said_by(error)}): "
             f"check its name and the network, name an image that `docker images` shows, {INSTEAD}"
         ) from error
+
+
+def _pull(docker: Any, image: str) -> None:
+    deadline = time.monotonic() + _PULL_S
+    repository, colon, tag = image.rpartition(":")
+    if not colon or "/" in tag:
+        repository, tag = image, "latest"
+    # A line of progress at a time: a registry that never ends does not hold us for ever.
+    for line in docker.api.pull(repository, tag=tag, stream=True, decode=True):
+        if "error" in line:
+            raise OSError(line["error"])
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not pulled within {_PULL_S:.0f} s")
 
 
 def _knock(where: str) -> None:
@@ -121,9 +126,3 @@ def said_by(error: BaseException) -> str:
     """Return what Docker, or the way to it, complained about: in one line."""
     said = getattr(error, "explanation", None) or getattr(error, "strerror", None) or error
     return " ".join(str(said).split()).rstrip(".")
-
-
-def port_taken(error: BaseException) -> bool:
-    """Whether a container did not start because another had taken its port in between."""
-    said = said_by(error).lower()
-    return "port is already allocated" in said or "address already in use" in said

@@ -1,8 +1,9 @@
 """A small process that outlives its parent by a moment, to remove a server that the parent could not.
 
-Run as a script, with nothing of this package imported. Its standard input is a pipe that only the parent holds: when
-the parent says "done" it took everything away itself; when the pipe ends without a word, or the parent's place is
-taken by another, the parent was killed, and the guardian does it:
+`Guard` starts it. It is run as a script, and then imports nothing of this package, and as little as it can: each
+server has one. Its standard input is a pipe that only the parent holds. When the parent says "done", the parent
+removed everything itself. When the pipe ends without a word, or the parent's place is taken by another, the parent
+was killed, and the guardian removes:
 
     python -P guardian.py PARENT process FOLDER BINARY   every process of BINARY that lives in FOLDER, then FOLDER
     python -P guardian.py PARENT container NAME          the container of that name
@@ -10,22 +11,72 @@ taken by another, the parent was killed, and the guardian does it:
 
 import os
 import select
-import shutil
 import signal
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
+_PATIENCE_S = 5.0
+
+
+class Guard:
+    """The parent's end of the pipe. Open it before the server is started, `dismiss` it after the server is removed."""
+
+    def __init__(self, *duty: str) -> None:
+        import subprocess
+
+        self._guardian = subprocess.Popen(
+            [sys.executable, "-P", __file__, str(os.getpid()), *duty],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C in the terminal is for the parent
+            cwd="/",
+        )
+
+    def dismiss(self) -> None:
+        """Tell the guardian that nothing is left to do, and wait until it is gone."""
+        with suppress(BrokenPipeError):  # somebody killed it
+            self._guardian.communicate(b"done", timeout=10)
+
+
+def remove_process(folder: str, binary: str) -> None:
+    """Kill what runs `binary` with `folder` as its place; nothing else has both, whoever got its number meanwhile."""
+    import shutil
+
     import psutil
 
-PATIENCE_S = 5.0
+    def is_ours(process: psutil.Process) -> bool:
+        try:
+            # A dead process keeps its number until its parent asks for it.
+            runs = process.status() != psutil.STATUS_ZOMBIE
+            return runs and process.cwd() == folder and os.path.samefile(process.exe(), binary)  # noqa: PTH121
+        except (psutil.Error, OSError):
+            return False
+
+    deadline = time.monotonic() + _PATIENCE_S
+    while (ours := list(filter(is_ours, psutil.process_iter()))) and time.monotonic() < deadline:
+        for process in ours:
+            process.kill()
+        time.sleep(0.01)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
-def wait_for_the_end(parent: int) -> bool:
-    """Return whether the parent said goodbye.
+def remove_container(name: str) -> None:
+    """Remove the container with its volumes; one that the engine is just making is waited for."""
+    import docker
+
+    deadline = time.monotonic() + _PATIENCE_S
+    engine = docker.from_env()
+    while time.monotonic() < deadline:
+        with suppress(docker.errors.DockerException):
+            engine.containers.get(name).remove(force=True, v=True)
+            return
+        time.sleep(0.2)
+
+
+def parent_is_done(parent: int) -> bool:
+    """Wait for the parent's end; return whether it removed everything.
 
     A forked child may hold the pipe open, hence the look at the parent; it may be dead before the first look, hence
     its number.
@@ -36,55 +87,10 @@ def wait_for_the_end(parent: int) -> bool:
     return os.read(0, 4) == b"done"
 
 
-def remove_process(folder: str, binary: str) -> None:
-    """Kill what runs `binary` with `folder` as its place; nothing else has both, whoever got its number meanwhile."""
-    import psutil
-
-    killed = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if process.cwd() == folder and Path(process.exe()).samefile(binary):
-                process.kill()
-                killed.append(process)
-    # Not by their number, which a dead process keeps until somebody asks for it.
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline and any(map(is_alive, killed)):
-        time.sleep(0.01)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def is_alive(process: "psutil.Process") -> bool:
-    """Return whether the process still does anything."""
-    import psutil
-
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
-
-
-def remove_container(name: str) -> None:
-    """Remove the container with its volumes; one that the engine is just making is waited for."""
-    import docker
-
-    deadline = time.monotonic() + PATIENCE_S
-    engine = docker.from_env()
-    while True:
-        try:
-            engine.containers.get(name).remove(force=True, v=True)
-            return
-        except docker.errors.DockerException:
-            if time.monotonic() > deadline:
-                return
-            time.sleep(0.2)
-
-
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     parent, kind, *what = sys.argv[1:]
-    if not wait_for_the_end(int(parent)):
-        if kind == "process":
-            remove_process(*what)
-        else:
-            remove_container(*what)
+    if not parent_is_done(int(parent)):
+        remove = remove_process if kind == "process" else remove_container
+        remove(*what)

@@ -12,9 +12,9 @@ from redis.exceptions import ConnectionError
 
 from streamlab.faults.proxy import Wire
 from streamlab.faults.trouble import Cut
+from streamlab.servers import connect
 from streamlab.servers.binaries import best_binary
-from streamlab.servers.ports import free_port
-from streamlab.servers.reach import connect
+from streamlab.servers.own import free_port
 from tests.faults.proxied import OK, Raw, in_redis, said
 from tests.servers.test_external import listens, somebody_elses
 from tests.waiting import wait_until

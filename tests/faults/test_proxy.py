@@ -14,8 +14,7 @@ from redis.exceptions import ConnectionError, TimeoutError
 from streamlab.errors import ServerError, UsageError
 from streamlab.faults.proxy import Wire
 from streamlab.faults.trouble import Cut, Held, Late, Lost, Narrow, Refused
-from streamlab.servers import ProcessServer
-from streamlab.servers.reach import connect
+from streamlab.servers import ProcessServer, connect
 from tests.faults.proxied import OK, Journals, Raw, in_redis, said
 from tests.waiting import wait_until
 

@@ -13,7 +13,7 @@ from streamlab.faults.base import from_table
 from streamlab.faults.plan import Plan
 from streamlab.faults.proxy import Wire
 from streamlab.faults.wire import CutReply, Delay, Drop, Hold, Refuse, Reset, Throttle
-from streamlab.servers.reach import connect
+from streamlab.servers import connect
 from tests.faults.proxied import Raw, said
 from tests.waiting import wait_until
 

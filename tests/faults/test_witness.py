@@ -7,7 +7,7 @@ from streamlab.faults import witness
 from streamlab.faults.proxy import Wire
 from streamlab.faults.trouble import Cut, Held
 from streamlab.faults.witness import Speaker, Witness
-from streamlab.servers.reach import connect
+from streamlab.servers import connect
 from tests.faults.proxied import Journal, Journals, Raw, said
 from tests.waiting import wait_until
 

@@ -1,4 +1,4 @@
-"""Somebody else's Redis by the three kinds of URL, and every line for those that cannot be used."""
+"""Somebody else's Redis by the three kinds of URL, spared, and every line for those that cannot be used."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlab.errors import PermissionRefusedError, ServerError, StreamlabError, UsageError
-from streamlab.servers import ExternalServer, Server
+from streamlab.errors import PermissionRefusedError, ServerError, UsageError
+from streamlab.servers import ExternalServer, ProcessServer, Server, mask
 from streamlab.servers.binaries import best_binary
-from streamlab.servers.ports import free_port
-from streamlab.servers.reach import mask
+from streamlab.servers.own import free_port
 from tests.waiting import wait_until
 
 
@@ -77,9 +76,40 @@ def listens(port: int) -> bool:
         return line.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.mark.parametrize(
-    ("url", "error", "line"),
-    [
+# What it is spared ---------------------------------------------------------------------------------
+
+
+def test_it_cannot_be_broken(any_server: Server) -> None:
+    with ExternalServer(any_server.url) as guest:
+        for name in ("kill", "terminate", "pause", "restart", "cut_append_only", "log"):
+            assert not hasattr(guest, name)
+
+
+def test_keys_of_others_are_left_alone() -> None:
+    with ProcessServer() as theirs, theirs.client() as client:
+        client.mset({"mine": 1, "streamlab:other": 2, "streamlab:00000000:run": 3})
+        with ExternalServer(theirs.url) as guest, guest.client() as visitor, visitor.pipeline() as many:
+            for number in range(1234):  # several batches
+                many.set(f"{guest.prefix}{number}", 1)
+            many.set(f"{{{guest.prefix}jobs}}:dead", 1)
+            many.execute()
+        assert sorted(client.keys()) == ["mine", "streamlab:00000000:run", "streamlab:other"]
+
+
+def test_keys_that_cannot_be_removed_are_named() -> None:
+    with ProcessServer() as theirs:
+        guest = ExternalServer(theirs.url)
+        theirs.kill()
+        assert not guest.alive()
+        with pytest.raises(ServerError, match=f"keys {guest.prefix}.* may be left over: no Redis answers at"):
+            guest.stop()
+
+
+# What cannot be used -------------------------------------------------------------------------------
+
+
+def test_a_url_that_leads_nowhere() -> None:
+    for url, error, line in (
         ("http://x:secret@localhost", UsageError, "it starts with redis://, rediss:// or unix://"),
         ("localhost:6379", UsageError, "it starts with redis://, rediss:// or unix://"),
         ("redis://:secret@localhost:port", UsageError, "'port'.*: write it like redis://user:password@host:6379/0"),
@@ -91,14 +121,12 @@ def listens(port: int) -> bool:
         ("redis://:secret@127.0.0.1:1/0", ServerError, "Connection refused.*: start it there, correct the URL"),
         ("redis://:secret@nowhere.invalid/0", ServerError, "nowhere.invalid.*: start it there, correct the URL"),
         ("unix:///nowhere.sock?password=secret", ServerError, "No such file.*: start it there, correct the URL"),
-    ],
-)
-def test_a_url_that_leads_nowhere(url: str, error: type[StreamlabError], line: str) -> None:
-    with pytest.raises(error, match=line) as caught:
-        ExternalServer(url)
-    assert "secret" not in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert caught.value.exit_code >= 64
+    ):
+        with pytest.raises(error, match=line) as caught:
+            ExternalServer(url)
+        assert "secret" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert caught.value.exit_code >= 64
 
 
 def test_a_wrong_password_or_none(any_server: Server) -> None:

