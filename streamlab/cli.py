@@ -37,7 +37,11 @@ _answer = Console(highlight=False, soft_wrap=True)
 
 Server = Annotated[
     str,
-    typer.Option(help="auto, process, container, or a URL such as redis://localhost:6379/0", metavar="WHERE"),
+    typer.Option(
+        help="auto, process, container, an image such as redis:7.0, or a URL such as redis://localhost:6379/0",
+        metavar="WHERE",
+        envvar="STREAMLAB_SERVER",
+    ),
 ]
 Folder = Annotated[Path, typer.Argument(help="The folder of a run.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, for scripts.")]

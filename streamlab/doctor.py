@@ -36,7 +36,7 @@ def examine() -> dict[str, Any]:
     """
     with ThreadPoolExecutor(16) as pool:
         asked_docker = pool.submit(_docker)
-        asked = [pool.submit(_ask, *one) for one in (*_external(), *_processes())]
+        asked = [pool.submit(_ask, *one) for one in _questions()]
         docker = asked_docker.result()
         asked += [
             pool.submit(_ask, "container", {"image": image}, partial(ContainerServer, image))
@@ -77,7 +77,7 @@ def describe(report: dict[str, Any], console: Console) -> None:
         for number, _ in enumerate(good, 1):
             table.add_column(str(number), justify="center", no_wrap=True)
         table.add_column("")
-        for feature, (since, meaning) in FEATURES.items():
+        for feature, (since, meaning, _) in FEATURES.items():
             cells = ("[green]yes[/]" if feature in server["features"] else "[dim]-[/]" for server in good)
             table.add_row(since, f"[bold]{feature}[/]", *cells, meaning)
         console.print(table)
@@ -86,15 +86,17 @@ def describe(report: dict[str, Any], console: Console) -> None:
         console.print(f"[yellow]![/] {escape(problem['what'])}\n  fix: {escape(problem['fix'])}", highlight=False)
 
 
-def _external() -> list[_Question]:
-    url = os.environ.get(URL_VARIABLE)
-    return [("external", {"url": mask(url)}, partial(ExternalServer, url))] if url else []
-
-
-def _processes() -> list[_Question]:
-    # The same file by two names, such as a link on PATH, is one server.
-    found = {path.resolve(): (source, path) for source, path in reversed(list(candidates()))}
-    return [(source, {"path": str(path)}, partial(_process, path, source)) for source, path in reversed(found.values())]
+def _questions() -> list[_Question]:
+    """Return the servers to be asked that need no Docker."""
+    questions: list[_Question] = []
+    if url := os.environ.get(URL_VARIABLE):
+        questions.append(("external", {"url": mask(url)}, partial(ExternalServer, url)))
+    known = set()
+    for source, path in candidates():
+        if path.resolve() not in known:  # the same file by two names, such as a link on PATH, is one server
+            known.add(path.resolve())
+            questions.append((source, {"path": str(path)}, partial(_process, path, source)))
+    return questions
 
 
 def _process(path: Path, source: Source) -> Server:

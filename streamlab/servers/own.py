@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import secrets
 import signal
 import socket
@@ -27,7 +28,6 @@ HOST = "127.0.0.1"
 
 _START_S = 20.0
 _STOP_S = 10.0
-_PORT_BACK_S = 5.0
 _POLL_S = 0.01
 _TRIES = 5
 
@@ -35,10 +35,6 @@ _TRIES = 5
 # that keeps trying to reach a killed server is, sooner or later, lent that server's own port: it then connects to
 # itself, and the server cannot come back.
 _PORTS = range(20000, 32768)
-
-# The append-only file: since Redis 7.0 a folder of files, of which the manifest says which is which; before, one file.
-_MANIFEST = "appendonlydir/appendonly.aof.manifest"
-_ONE_FILE = "appendonly.aof"
 
 
 class PortTakenError(ServerError):
@@ -139,38 +135,32 @@ class OwnServer(Server):
             self.kill()
         else:
             self.terminate()
-        # The port was ours a moment ago, and clients know it: insist.
-        deadline = time.monotonic() + _PORT_BACK_S
-        while True:
-            try:
-                return self._start()
-            except PortTakenError:
-                if time.monotonic() > deadline:
-                    raise
+        self._start()
 
     def append_only_size(self) -> int:
         """Bytes of the file to which it appends its writes, running or dead; 0 where it keeps none."""
         return self._file_size(self._append_only_file()) or 0
 
-    def cut_append_only(self, size: int) -> int:
-        """Take the last `size` bytes off that file of a dead server, as a power cut may; return how many there were.
+    def cut_append_only(self, size: int | None = None, *, keep: int = 0) -> int:
+        """Take the end off that file of a dead server, as a power cut may; return how many bytes it was.
 
-        Raises `ServerError` while it runs: it would write on where it was.
+        That is the last `size` bytes, or all that came after the file was `keep` bytes long. If it is shorter now,
+        the server has rewritten it, nothing can be told apart, and nothing is taken.
         """
         if self.alive():
             raise ServerError(f"the {self.kind} server runs: kill() it before its file is cut")
-        file = self._append_only_file()
-        had = self._file_size(file) or 0
-        if had:
-            self._truncate_file(file, max(0, had - size))
-        return min(size, had)
+        had = self.append_only_size()
+        cut = max(0, had - keep) if size is None else min(size, had)
+        if cut:
+            self._truncate_file(self._append_only_file(), had - cut)
+        return cut
 
     def _append_only_file(self) -> str:
-        if self._file_size(_MANIFEST) is None:
-            return _ONE_FILE
+        manifest = "appendonlydir/appendonly.aof.manifest"
+        if self._file_size(manifest) is None:  # before Redis 7.0
+            return "appendonly.aof"
         # "file appendonly.aof.1.incr.aof seq 1 type i", and newer servers say more. The last increment grows.
-        rows = [line.split() for line in self._read_file(_MANIFEST).decode().splitlines()]
-        increments = [row[1] for row in rows if row[row.index("type") + 1] == "i"]
+        increments = re.findall(r"^file (\S+) .*type i\b", self._read_file(manifest).decode(), re.MULTILINE)
         return f"appendonlydir/{increments[-1]}"
 
     def _open(self) -> None:
@@ -231,10 +221,7 @@ class OwnServer(Server):
 def free_port() -> int:
     """Return a port that was free a moment ago; whoever binds it must be ready to ask for another."""
     for port in random.sample(_PORTS, 100):
-        with socket.socket() as probe:
-            # As redis-server does: what only lingers from an earlier connection is no hindrance.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with suppress(OSError):
-                probe.bind((HOST, port))
-                return port
+        with suppress(OSError):
+            socket.create_server((HOST, port)).close()
+            return port
     raise ServerError(f"no free port from {_PORTS.start} to {_PORTS.stop}: end what holds them (`ss -ltn`)")

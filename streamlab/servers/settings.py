@@ -10,26 +10,11 @@ from streamlab.errors import UsageError
 
 Persistence = Literal["none", "rdb", "aof-always", "aof-everysec", "aof-no"]
 
-# Redis's own schedule of snapshots, a line each since 6.2 takes no more; and none at all.
-_SNAPSHOTS = ["save 3600 1", "save 300 100", "save 60 10000"]
-_NO_SNAPSHOTS = ['save ""']
-
 # What makes a server private. Who wants them otherwise wants another server.
 _OURS = (
     *("bind", "port", "tls-port", "unixsocket", "protected-mode", "requirepass", "user", "aclfile"),
     *("dir", "logfile", "pidfile", "daemonize", "include"),
 )
-
-
-def persistence_lines(persistence: str) -> list[str]:
-    """Return the lines for `none`, `rdb` (snapshots), or `aof-` with the policy of fsync; `UsageError` for others."""
-    if persistence not in get_args(Persistence):
-        raise UsageError(f"unknown persistence {persistence!r}: say {', '.join(get_args(Persistence))}")
-    if persistence == "none":
-        return [*_NO_SNAPSHOTS, "appendonly no"]
-    if persistence == "rdb":
-        return [*_SNAPSHOTS, "appendonly no"]
-    return [*_NO_SNAPSHOTS, "appendonly yes", f"appendfsync {persistence.removeprefix('aof-')}"]
 
 
 def is_ours(name: str) -> bool:
@@ -43,7 +28,14 @@ def config_text(ours: Mapping[str, str], persistence: str, settings: Mapping[str
     A setting is written as in redis.conf: `{"maxmemory": "10mb", "save": "900 1"}`. Raises `UsageError` for one
     that would take the server out of its private place, or is no single line.
     """
-    lines = [f"{name} {value}" for name, value in ours.items()] + persistence_lines(persistence)
+    if persistence not in get_args(Persistence):
+        raise UsageError(f"unknown persistence {persistence!r}: say {', '.join(get_args(Persistence))}")
+    lines = [f"{name} {value}" for name, value in ours.items()]
+    # Redis's own schedule of snapshots, a line each since 6.2 takes no more; and none at all.
+    lines += ["save 3600 1", "save 300 100", "save 60 10000"] if persistence == "rdb" else ['save ""']
+    lines += [f"appendonly {'yes' if persistence.startswith('aof-') else 'no'}"]
+    if persistence.startswith("aof-"):
+        lines += [f"appendfsync {persistence.removeprefix('aof-')}"]
     for name, value in (settings or {}).items():
         if is_ours(name):
             raise UsageError(f"the setting {name!r} is the lab's own: leave it out, or bring your own Redis by its URL")

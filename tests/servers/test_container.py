@@ -1,12 +1,9 @@
-"""A container: published on loopback only, its password nowhere to be read, gone however its parent ends."""
+"""A container: published on loopback only, its password nowhere to be read; and why there is none."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +13,6 @@ from streamlab.errors import ServerError, UsageError
 from streamlab.servers import ContainerServer
 from streamlab.servers.engine import engine
 from tests.at_hand import SERVERS
-from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -44,39 +40,6 @@ def test_it_is_private_and_alone(docker: Any) -> None:
         server.restart()
         with server.client() as client:
             assert client.ping()
-
-
-PARENT = """
-import time
-from streamlab.servers import ContainerServer
-server = ContainerServer()
-if {paused}:
-    server.pause()
-print(server.container_id, flush=True)
-time.sleep(60)
-"""
-
-
-@pytest.mark.parametrize("paused", [False, True], ids=["running", "paused"])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=lambda number: number.name)
-def test_it_does_not_outlive_its_parent(docker: Any, number: signal.Signals, paused: bool) -> None:
-    SERVERS[3].opened().stop()
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT.format(paused=paused)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
-    assert parent.stdout
-    container = parent.stdout.readline().strip()
-    assert container
-    os.killpg(parent.pid, number)
-    parent.communicate(timeout=20)
-    wait_until(
-        "the container is gone",
-        lambda: not docker.containers.list(all=True, ignore_removed=True, filters={"id": container}),
-    )
 
 
 def test_images_that_cannot_be_had(docker: Any) -> None:

@@ -1,4 +1,4 @@
-"""A private process: private indeed, and gone without a trace however its parent ends."""
+"""A private process: private indeed; and what no server leaves behind, however its parent ends."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from streamlab.errors import MissingError, PermissionRefusedError, ServerError, UsageError
 from streamlab.servers import ProcessServer
 from streamlab.servers.binaries import best_binary, candidates, inspect
+from streamlab.servers.engine import engine, images
 from streamlab.servers.own import free_port
 from streamlab.servers.settings import config_text
 from tests.at_hand import SERVERS, AtHand
@@ -78,33 +79,43 @@ def test_ctrl_c_between_a_start_and_knowing_of_it_leaves_nothing(monkeypatch: py
 
 PARENT = """
 import os, sys, time
-import psutil
-from streamlab.servers import ProcessServer
-servers = [ProcessServer() for _ in range(2)]
-servers[0].pause()
-for server in servers:
-    print(server.pid, psutil.Process(server.pid).cwd(), flush=True)
-print("ready", flush=True)
+from streamlab.servers import ContainerServer, ProcessServer
+servers = [ProcessServer(), ProcessServer()] + [ContainerServer() for _ in range({containers})]
+for server in servers[::2]:
+    server.pause()
+print(*(server.container_id for server in servers[2:]), flush=True)
 {then}
 """
 
 
-def family(then: str) -> tuple[subprocess.Popen[str], list[psutil.Process], list[Path]]:
-    """Start a parent with two servers, one of them paused; return it, its descendants, and the servers' folders."""
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT.format(then=then)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert parent.stdout
-    lines = []
-    while (line := parent.stdout.readline().strip()) != "ready":
-        assert line, parent.communicate()[1]
-        lines.append(line.split(" ", 1))
-    return parent, psutil.Process(parent.pid).children(recursive=True), [Path(folder) for _, folder in lines]
+class Family:
+    """A parent with two private servers and perhaps two containers, one of each paused; and what descends from it."""
+
+    def __init__(self, then: str, containers: int = 0) -> None:
+        self.parent = subprocess.Popen(
+            [sys.executable, "-c", PARENT.format(then=then, containers=containers)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert self.parent.stdout
+        self.containers = self.parent.stdout.readline().split()
+        self.children = psutil.Process(self.parent.pid).children(recursive=True)
+        assert len(self.children) == 4 + containers  # servers of this machine, and a guardian for each
+        self.folders = {Path(child.cwd()) for child in self.children} - {Path("/")}
+        assert len(self.folders) == 2
+
+    def is_gone(self) -> bool:
+        there = any(folder.exists() for folder in self.folders) or not all(map(gone, self.children))
+        return not there and not self.containers_left()
+
+    def containers_left(self) -> list[Any]:
+        if not self.containers:
+            return []
+        with engine() as docker:
+            return list(docker.containers.list(all=True, ignore_removed=True, filters={"id": self.containers}))
 
 
 def gone(process: psutil.Process) -> bool:
@@ -114,49 +125,49 @@ def gone(process: psutil.Process) -> bool:
         return True
 
 
-def wait_for_the_end(children: list[psutil.Process], folders: list[Path]) -> None:
-    wait_until("servers and guardians are gone", lambda: all(gone(child) for child in children))
-    wait_until("their folders are gone", lambda: not any(folder.exists() for folder in folders))
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda n: n.name)
 def test_nothing_outlives_a_parent_that_was_signalled(number: signal.Signals) -> None:
-    parent, children, folders = family("time.sleep(60)")
-    assert len(children) == 4  # two servers, two guardians
-    assert all(folder.is_dir() for folder in folders)
-    os.killpg(parent.pid, number)  # as a terminal does it: to all in the parent's group
-    parent.communicate(timeout=20)
-    wait_for_the_end(children, folders)
+    family = Family("time.sleep(60)", containers=2 if docker_at_hand() else 0)
+    os.killpg(family.parent.pid, number)  # as a terminal does it: to all in the parent's group
+    family.parent.communicate(timeout=20)
+    wait_until("all is gone", family.is_gone)
+
+
+def docker_at_hand() -> bool:
+    try:
+        return "redis:8.6" in images()
+    except ServerError:
+        assert os.environ.get("CI") != "true"
+        return False
 
 
 def test_nothing_outlives_a_parent_that_just_ends() -> None:
-    parent, children, folders = family("sys.stdin.read()")
-    _, complaints = parent.communicate(timeout=20)
-    assert (parent.returncode, complaints) == (0, "")
-    assert not any(folder.exists() for folder in folders)
-    assert all(gone(child) for child in children)
+    family = Family("sys.stdin.read()")
+    _, complaints = family.parent.communicate(timeout=20)
+    assert (family.parent.returncode, complaints) == (0, "")
+    assert family.is_gone()
 
 
 def test_a_forked_child_holds_nothing_up_and_stops_nothing() -> None:
     """A fork has a copy of the guardian's pipe, and of the duty to stop the server at its end."""
-    parent, children, folders = family(
-        "sys.stdin.readline()\n"
-        "if os.fork() == 0:\n    servers[1].stop(); print(servers[1].client().ping(), flush=True); time.sleep(60)\n"
-        "time.sleep(60)"
+    family = Family(
+        "sys.stdin.readline()\nif (fork := os.fork()) == 0:\n    servers[1].stop()\n"
+        "print(fork, servers[1].client().ping(), flush=True)\ntime.sleep(60)"
     )
-    assert parent.stdin
-    assert parent.stdout
-    parent.stdin.write("fork\n")
-    parent.stdin.flush()
-    fork = wait_until("it forked", lambda: set(psutil.Process(parent.pid).children()) - set(children)).pop()
+    assert family.parent.stdin
+    assert family.parent.stdout
+    family.parent.stdin.write("fork\n")
+    family.parent.stdin.flush()
+    said = dict(family.parent.stdout.readline().split() for _ in range(2))
+    assert set(said.values()) == {"True"}
+    fork = psutil.Process(max(map(int, said)))
     try:
-        assert parent.stdout.readline().strip() == "True"
-        parent.kill()
-        wait_for_the_end(children, folders)
+        family.parent.kill()
+        wait_until("all but the fork is gone", family.is_gone)
         assert not gone(fork)
     finally:
         fork.kill()
-        parent.communicate(timeout=20)
+        family.parent.communicate(timeout=20)
 
 
 def test_a_guardian_spares_strangers(tmp_path: Path) -> None:
