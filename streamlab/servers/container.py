@@ -100,11 +100,13 @@ class ContainerServer(OwnServer):
 
     def _launch(self) -> None:
         try:
-            with explained(f"start redis-server in {self.image}", f"name an image like {DEFAULT_IMAGE}"):
+            with explained(f"start {self.image}", "try another image"):
                 self._container.start()
         except ServerError as error:
             if "port is already allocated" in str(error) or "address already in use" in str(error):
                 raise PortTakenError(self._port) from error
+            if "executable file not found" in str(error):
+                raise ServerError(f"image {self.image} holds no redis-server: name one like {DEFAULT_IMAGE}") from error
             raise
 
     def _signal(self, number: signal.Signals) -> None:

@@ -49,7 +49,7 @@ def test_it_is_private_and_its_folder_vanishes(at_hand: AtHand) -> None:
 
 
 def test_a_snapshot_in_the_making_ends_with_the_server() -> None:
-    with ProcessServer(settings={"rdb-key-save-delay": "1000000"}) as server, server.client() as client:
+    with ProcessServer(settings={"rdb-key-save-delay": "60000000"}) as server, server.client() as client:
         client.mset({f"{server.prefix}{number}": 1 for number in range(100)})
         client.bgsave()
         writers = wait_until("a child writes a snapshot", lambda: psutil.Process(server.pid).children())
