@@ -93,7 +93,7 @@ class Server(ABC):
         return connect(self.url, **options)
 
     def stop(self) -> None:
-        """Remove the server and all that it left, for good. Doing it twice is doing it once."""
+        """Remove the server and all that it left, for good. A second call does nothing."""
         if os.getpid() == self._owner:
             self._stopped = True
             atexit.unregister(self._stop_quietly)

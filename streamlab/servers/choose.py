@@ -1,4 +1,4 @@
-"""Which server it is to be: one word from the user or the environment, or the best that this machine offers."""
+"""Choose and open a server: by a word from the caller or the environment, else the best that this machine offers."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from streamlab.servers.settings import Persistence
 VARIABLE = "STREAMLAB_SERVER"
 URL_VARIABLE = "STREAMLAB_REDIS_URL"
 
+# A URL without its scheme, which would pass for an image with its tag.
 _HOST_AND_PORT = re.compile(r"[\w.-]+:\d{4,5}")
 
 
@@ -37,7 +38,7 @@ def open_server(
             ...
 
     Args:
-        where: `auto`, `process`, `container`, an image, a URL, or a server that is handed through; None: what the
+        where: `auto`, `process`, `container`, an image, a URL, or a `Server`, which is returned; None: what the
             environment variable STREAMLAB_SERVER says, else `auto`. `auto` takes the Redis of STREAMLAB_REDIS_URL if
             that is set; else a container of redis:8.6, if Docker answers and has the image or can get it; else a
             private process. It never fails for want of Docker.

@@ -1,4 +1,4 @@
-"""A server that the lab started itself, and so may kill, freeze, restart and rob of what it wrote last."""
+"""A redis-server that the lab started: how it is killed, frozen and restarted, and how a power cut is simulated."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class OwnServer(Server):
         """Open one more server of the same binary or image."""
 
     def kill(self) -> None:
-        """SIGKILL the server: no last save. Killing a dead one does nothing.
+        """SIGKILL the server: no last save. A dead one stays dead.
 
         What it had handed to the kernel survives; a power cut would take that too: see `cut_append_only`.
         """
