@@ -8,8 +8,8 @@ Light to import: Pillow is loaded where pictures are made or resized, not before
     simple    waiting; counting; calling a function from a notebook's cell
 """
 
-from streamlab.workloads.base import Handler, Message, Workload, from_table, to_table
+from streamlab.workloads.base import Workload, from_table, to_table
 from streamlab.workloads.images import ResizeImages
 from streamlab.workloads.simple import Call, Count, Sleep
 
-__all__ = ["Call", "Count", "Handler", "Message", "ResizeImages", "Sleep", "Workload", "from_table", "to_table"]
+__all__ = ["Call", "Count", "ResizeImages", "Sleep", "Workload", "from_table", "to_table"]

@@ -1,4 +1,4 @@
-"""Jobs that need nothing on disk: waiting, and calling a function written in a notebook's cell."""
+"""Jobs that need no files to work on: waiting, counting, and calling a function written in a notebook's cell."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from uuid import uuid4
 
 from streamlab.errors import UsageError
-from streamlab.workloads.base import Handler, Message, Workload, require_number
+from streamlab.workloads.base import Workload, require
+
+if TYPE_CHECKING:
+    from streamlab.queue.message import Handler, Message
 
 _EFFECTS = "effects"
+_LONGEST = 1_000_000  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,19 +36,11 @@ class Sleep(Workload):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_number("seconds", self.seconds)
-
-    def fields(self, job: int) -> dict[str, str]:
-        """Return the number of the job, which is all there is to say."""
-        return {"job": str(job)}
+        require(float, "seconds", self.seconds, 0, _LONGEST)
 
     def handler(self, folder: Path) -> Handler:
         """Return a handler that waits."""
-
-        def wait(message: Message) -> None:
-            time.sleep(self.seconds)
-
-        return wait
+        return lambda message: time.sleep(self.seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +62,9 @@ class Count(Workload):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_number("seconds", self.seconds)
+        require(float, "seconds", self.seconds, 0, _LONGEST)
+        if not isinstance(self.once, bool):
+            raise UsageError(f"once is {self.once!r}, but must be true or false")
 
     @property
     def idempotent(self) -> bool:
@@ -74,22 +72,16 @@ class Count(Workload):
         return self.once
 
     def prepare(self, folder: Path) -> None:
-        """Make the place where effects are kept."""
+        """Make the folder in which each effect is a file."""
         (folder / _EFFECTS).mkdir()
-
-    def fields(self, job: int) -> dict[str, str]:
-        """Return the number of the job."""
-        return {"job": str(job)}
 
     def handler(self, folder: Path) -> Handler:
         """Return a handler that makes a file: in one step it is there, whatever becomes of the process then."""
-        ledger = folder / _EFFECTS
 
         def count(message: Message) -> None:
             time.sleep(self.seconds)
             job = int(message.fields["job"])
-            name = str(job) if self.once else f"{job}-{uuid4().hex}"
-            (ledger / name).touch()
+            (folder / _EFFECTS / (f"{job}" if self.once else f"{job}-{uuid4().hex}")).touch()
 
         return count
 
@@ -113,7 +105,7 @@ class Call(Workload):
     Attributes:
         function: called with each message, in a worker's process. Its result is not looked at.
 
-    Raises TypeError for an `async def` or generator function: to call one does nothing.
+    Raises TypeError for what is no function, and for an `async def` or a generator: to call one does nothing.
     """
 
     name: ClassVar[str] = "call"
@@ -123,21 +115,12 @@ class Call(Workload):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not callable(self.function):
-            raise UsageError(f"function is {self.function!r}, but must be a function that takes one message")
         from streamlab.queue.executor import checked_handler
 
         checked_handler(self.function)
-
-    def fields(self, job: int) -> dict[str, str]:
-        """Return the number of the job, for the function to work with."""
-        return {"job": str(job)}
 
     def handler(self, folder: Path) -> Handler:
         """Return a handler that calls the function."""
         from streamlab.queue.executor import finish
 
-        def call(message: Message) -> None:
-            finish(self.function(message))
-
-        return call
+        return lambda message: finish(self.function(message))

@@ -1,0 +1,155 @@
+"""What all workloads have in common: their limits, their table in a file, and the way to another process."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import cloudpickle
+import pytest
+import tomli_w
+
+from streamlab.errors import UsageError
+from streamlab.workloads import Call, Count, ResizeImages, Sleep, Workload, from_table, to_table
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+NAN = float("nan")
+
+
+def test_values_that_cannot_be_meant_are_one_clear_line() -> None:
+    makes: list[Any] = [Sleep, ResizeImages, lambda **given: Call(print, **given)]
+    for make in makes:
+        for rate in (-3, 0, 0.0, 1e-9, 1e9, NAN, float("inf"), "fast", None, True):
+            with pytest.raises(UsageError, match=r"^rate is .*, but must be a number from 0.001 to 1,000,000$"):
+                make(rate=rate)
+        for count in (0, -1, 2.0, "3", None, True, 10**9):
+            with pytest.raises(UsageError, match=r"^count is .*, but must be a whole number from 1 to 10,000,000$"):
+                make(count=count)
+    for seconds in (-1, NAN, "long"):
+        for kind in (Sleep, Count):
+            with pytest.raises(UsageError, match=r"^seconds is "):
+                kind(seconds=seconds)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="must be a function that takes one message"):
+        Call("print")  # type: ignore[arg-type]
+
+
+def test_a_workload_survives_a_file_and_another_process() -> None:
+    for workload in (
+        Sleep(),
+        Sleep(count=7, rate=3, seconds=0),
+        Sleep(rate=0.1 + 0.2),
+        Count(once=True),
+        ResizeImages(),
+        ResizeImages(count=5, sizes=((9, 8), (7, 6)), photos=3),
+    ):
+        assert from_table(tomllib.loads(tomli_w.dumps(to_table(workload)))) == workload
+    for workload in (Sleep(count=3), ResizeImages(count=300), Call(print)):
+        workload.fields(0)
+        assert pickle.loads(cloudpickle.dumps(workload)) == workload
+        assert hash(workload) is not None
+    assert from_table({"kind": "resize-images", "count": 3}) == ResizeImages(count=3), "the rest by default"
+
+
+def test_a_table_that_cannot_be_meant_names_the_key_and_what_was_expected() -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({}, "kind is None, but must be one of call, count, resize-images, sleep"),
+        ({"kind": "sleeep"}, "kind is 'sleeep', but must be one of"),
+        ({"kind": ["sleep"]}, "kind is ['sleep'], but must be one of"),
+        (
+            {"kind": "sleep", "secnods": 1},
+            "workload sleep: got an unexpected keyword argument 'secnods'; its keys",
+        ),
+        ({"kind": "sleep", "count": "ten"}, "workload sleep: count is 'ten', but must be a whole number"),
+        ({"kind": "sleep", "rate": NAN}, "workload sleep: rate is nan"),
+        ({"kind": "count", "once": 1}, "workload count: once is 1, but must be true or false"),
+        ({"kind": "resize-images", "sizes": [[1, "b"]]}, "a side in sizes is 'b', but must be a whole number"),
+        ({"kind": "resize-images", "sizes": [[1, 2, 3]]}, "sizes is [[1, 2, 3]], but must be pairs"),
+        ({"kind": "resize-images", "sizes": 5}, "sizes is 5, but must be pairs of width and height"),
+        ({"kind": "call", "count": 5}, "workload call: missing a required argument: 'function'; its keys: function"),
+        ({"kind": "call", "function": "print"}, "workload call: handler is 'print': it must be a function"),
+    ]
+    for table, said in wrong:
+        with pytest.raises(UsageError) as caught:
+            from_table(table)
+        assert said in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_what_cannot_be_saved() -> None:
+    class Longer(Sleep):
+        pass
+
+    with pytest.raises(UsageError, match=r"function is a .*, which a file cannot hold: keep it in the notebook"):
+        to_table(Call(print))
+    with pytest.raises(UsageError, match="Longer has no name of its own"):
+        to_table(Longer())
+
+
+def test_a_workload_of_ones_own_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamlab.workloads.base._BY_NAME", {})
+
+    @dataclass(frozen=True, kw_only=True)
+    class Own(Workload):
+        name: ClassVar[str] = "count-up"
+        by: int = 1
+
+    assert from_table(to_table(Own(by=2))) == Own(by=2)
+
+
+def test_effects_are_counted_and_stay_in_their_folder(tmp_path: Path) -> None:
+    for once, seen in ((False, 2), (True, 1)):
+        folder = tmp_path / str(once)
+        folder.mkdir()
+        workload = Count(seconds=0, once=once)
+        workload.prepare(folder)
+        handle = workload.handler(folder)
+        for job in (3, 3, 5):
+            handle(SimpleNamespace(fields=workload.fields(job)))  # type: ignore[arg-type]
+        assert workload.effects(folder) == {3: seen, 5: 1}
+        with pytest.raises(ValueError, match="invalid literal"):
+            handle(SimpleNamespace(fields={"job": "../../canary"}))  # type: ignore[arg-type]
+
+
+def test_a_function_from_a_cell_travels_to_another_process() -> None:
+    # A cell's function lives in __main__, which the other process has not got: cloudpickle carries it whole.
+    cell = """
+import cloudpickle, sys
+from streamlab.workloads import Call
+greeting = "hello"
+def greet(message):
+    print(greeting, message.fields["job"])
+sys.stdout.buffer.write(cloudpickle.dumps(Call(greet, count=20)))
+"""
+    worker = """
+import pickle, sys, types, pathlib
+workload = pickle.load(sys.stdin.buffer)
+workload.handler(pathlib.Path("."))(types.SimpleNamespace(id="1-0", deliveries=1, fields=workload.fields(7)))
+"""
+    carried = b""
+    for code in (cell, worker):
+        carried = subprocess.run(
+            [sys.executable, "-c", code], input=carried, capture_output=True, check=True, env=ENVIRONMENT
+        ).stdout
+    assert carried == b"hello 7\n"
+
+
+def test_workloads_are_light(tmp_path: Path) -> None:
+    """A worker process must not load pandas or matplotlib, and one that resizes nothing no Pillow."""
+    code = """
+import pathlib, sys
+from streamlab.workloads import ResizeImages
+print({'PIL', 'redis', 'pandas', 'matplotlib', 'cloudpickle', 'IPython'} & set(sys.modules))
+ResizeImages(photos=1, count=1).prepare(pathlib.Path(sys.argv[1]))
+print({'matplotlib'} & set(sys.modules))
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, check=True, text=True, env=ENVIRONMENT
+    )
+    assert said.stdout == "set()\nset()\n"
