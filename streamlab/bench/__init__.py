@@ -49,22 +49,11 @@ def describe(rows: list[dict[str, Any]], console: Console) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading, justify in (
-        ("", "left"),
-        ("measured", "right"),
-        ("against", "right"),
-        ("ratio", "right"),
-        ("goal", "left"),
-    ):
-        table.add_column(heading, justify=justify, no_wrap=bool(heading))  # type: ignore[arg-type]
+    for heading in ("", "measured", "against", "ratio", "goal"):
+        table.add_column(heading, justify="left" if heading in ("", "goal") else "right", no_wrap=bool(heading))
     for row in rows:
-        table.add_row(
-            f"{row['what']}, {row['unit']}\n  [dim]against {row['than']}[/]",
-            _digits(row["ours"]),
-            _digits(row["base"]),
-            f"{row['ratio']:.2f}",
-            row["goal"],
-        )
+        what = f"{row['what']}, {row['unit']}\n  [dim]against {row['than']}[/]"
+        table.add_row(what, _digits(row["ours"]), _digits(row["base"]), f"{row['ratio']:.2f}", row["goal"])
     console.print(table)
 
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from queue import Queue, SimpleQueue
 from statistics import quantiles
 from typing import Any
@@ -42,33 +43,29 @@ def pairs(server: Server, messages: int) -> list[Pair]:
 
         return measured
 
-    raw, pool = "raw redis-py", "16 threads on raw redis-py"
-    few = min(messages, 10_000)
+    raw, few = "raw redis-py", min(messages, 10_000)
+    reading, waiting = (lambda message: message.fields), (lambda message: time.sleep(_IO))
     return [
         Pair("draining, no-op handler", "messages/s", raw, on(drain_raw), on(_drain), "at least 1.25"),
         Pair(
-            "draining, handler reads the fields", "messages/s", raw, on(drain_raw), on(_drain_reading), "at least 1.15"
+            "draining, handler reads the fields", "messages/s", raw,
+            on(drain_raw), on(partial(_drain, work=reading)), "at least 1.15",
         ),
         Pair(
-            "draining, 16 threads, no-op handler",
-            "messages/s",
-            "1 thread",
-            on(_drain),
-            on(_drain_threads),
-            "at least 0.5",
+            "draining, 16 threads, no-op handler", "messages/s", "1 thread",
+            on(_drain), on(partial(_drain, threads=_THREADS)), "at least 0.5",
         ),
         Pair(
-            "draining, 16 threads, 2 ms of I/O",
-            "messages/s",
-            pool,
-            on(_wait_raw, few),
-            on(_wait_ours, few),
-            "at least 0.98",
+            "draining, 16 threads, 2 ms of I/O", "messages/s", "16 threads on raw redis-py",
+            on(_wait_raw, few), on(partial(_drain, work=waiting, threads=_THREADS), few), "at least 0.98",
         ),
-        Pair("adding many", "messages/s", raw, on(_add_raw), on(_add_ours), "at least 1"),
+        Pair("adding many", "messages/s", raw, on(fill), on(_add_ours), "at least 1"),
         Pair("XADD to handler, p50", "ms", raw, on(_latency_raw), on(_latency_ours), "at most 1"),
-        Pair("memory of a worker process", "MB", raw, on(_memory_raw), on(_memory_ours), "at most 1.1"),
-    ]
+        Pair(
+            "memory of a worker process", "MB", raw,
+            on(partial(_memory, loop=_RAW_LOOP)), on(partial(_memory, loop=_OUR_LOOP)), "at most 1.1",
+        ),
+    ]  # fmt: skip
 
 
 _Measure = Callable[[Redis, str, int], float]
@@ -84,9 +81,6 @@ def fill(client: Redis, stream: str, messages: int) -> float:
             pipeline.xadd(stream, {"task_id": f"{number:032d}", "payload": _PAYLOAD})
         pipeline.execute()
     return messages / (time.perf_counter() - started)
-
-
-_add_raw = fill
 
 
 def _add_ours(client: Redis, stream: str, messages: int) -> float:
@@ -143,18 +137,6 @@ def _drain(
     started = time.perf_counter()
     worker.run()
     return messages / (ended - started)
-
-
-def _drain_reading(client: Redis, stream: str, messages: int) -> float:
-    return _drain(client, stream, messages, work=lambda message: message.fields)
-
-
-def _drain_threads(client: Redis, stream: str, messages: int) -> float:
-    return _drain(client, stream, messages, threads=_THREADS)
-
-
-def _wait_ours(client: Redis, stream: str, messages: int) -> float:
-    return _drain(client, stream, messages, work=lambda message: time.sleep(_IO), threads=_THREADS)
 
 
 def _wait_raw(client: Redis, stream: str, messages: int) -> float:
@@ -225,24 +207,11 @@ def _memory(client: Redis, stream: str, messages: int, loop: str) -> float:
     """MB of a process that drains the stream by `loop`, at its high-water mark."""
     fill(client, stream, messages)
     about = client.connection_pool.connection_kwargs
-    task = json.dumps(
-        [
-            {key: about[key] for key in ("host", "port", "username", "password", "path") if about.get(key)},
-            stream,
-            messages,
-        ]
-    )
+    address = {key: about[key] for key in ("host", "port", "username", "password", "path") if about.get(key)}
+    task = json.dumps([address, stream, messages])
     code = _MEMORY.replace("{drain}", loop)
     done = subprocess.run([sys.executable, "-c", code], input=task, capture_output=True, check=True, text=True)
     return float(done.stdout) / (1 << 20 if sys.platform == "darwin" else 1 << 10)
-
-
-def _memory_raw(client: Redis, stream: str, messages: int) -> float:
-    return _memory(client, stream, messages, _RAW_LOOP)
-
-
-def _memory_ours(client: Redis, stream: str, messages: int) -> float:
-    return _memory(client, stream, messages, _OUR_LOOP)
 
 
 _PACE = 0.005  # seconds between two messages when latency is measured
