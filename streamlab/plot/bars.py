@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -47,40 +47,22 @@ def draw_bars(
     axes: Axes, found: pd.DataFrame, places: Places, colours: Mapping[str, style.Colour], least: float
 ) -> list[Artist]:
     """A bar a delivery, `least` (s) wide or wider, hollow where the entry had been delivered before; what they mean."""
-    upper = _upper(found, places)
-    left, again = found["start"].to_numpy(), found["again"].to_numpy()
-    right = np.maximum(found["end"].to_numpy(), left + least)
-    edges = np.array([colours[str(name)] for name in found["worker"]])
-    corners = np.stack(
-        [
-            np.stack([x, y], axis=1)
-            for x, y in ((left, upper), (right, upper), (right, upper + _BAR), (left, upper + _BAR))
-        ],
-        axis=1,
-    )
-    for hollow in (False, True):
-        mine = again == hollow
-        bars = PolyCollection(
-            list(corners[mine]),
-            facecolors=["white"] * mine.sum() if hollow else edges[mine],
-            edgecolors=edges[mine],
-            linewidths=1.2 if hollow else 0.3,
-            zorder=2,
-            gid="delivered again" if hollow else "delivered",
-        )
+    left, end, last, done = (found[name].to_numpy(dtype=float) for name in ("start", "end", "last", "done"))
+    upper, right, again = _upper(found, places), np.maximum(end, left + least), found["again"].to_numpy()
+    lower, edges = upper + _BAR, np.array([colours[str(name)] for name in found["worker"]])
+    corners = np.stack([left, upper, right, upper, right, lower, left, lower], axis=1).reshape(-1, 4, 2)
+    for hollow, gid in ((False, "delivered"), (True, "delivered again")):
+        its = edges[again == hollow]
+        looks = {"facecolors": "white", "linewidths": 1.2} if hollow else {"facecolors": its, "linewidths": 0.3}
+        bars = PolyCollection(list(corners[again == hollow]), edgecolors=its, zorder=2, gid=gid, **looks)
         axes.add_collection(bars, autolim=False)
-    zombie = (found["last"] > found["end"]).to_numpy()
-    middle = upper + _BAR / 2
-    lines = [
-        [(a, y), (b, y)]
-        for a, b, y in zip(right[zombie], found["last"].to_numpy()[zombie], middle[zombie], strict=True)
-    ]
-    tails = LineCollection(lines, colors=edges[zombie], linewidths=1.2, linestyles="dotted", zorder=2, gid="tail")
-    axes.add_collection(tails, autolim=False)
-    done = found["done"].notna().to_numpy()
-    ticks = [[(x, y), (x, y + _BAR)] for x, y in zip(found["done"].to_numpy()[done], upper[done], strict=True)]
-    thick = np.minimum(1.1, 0.25 * (right - left)[done] / least)  # a narrow bar is still seen behind it
-    axes.add_collection(LineCollection(ticks, colors=style.INK, linewidths=thick, zorder=3, gid="done"), autolim=False)
+    zombie, did = last > end, np.isfinite(done)
+    axes.hlines(
+        ((upper + lower) / 2)[zombie], right[zombie], last[zombie], colors=edges[zombie].tolist(), linewidth=1.2,
+        linestyles="dotted", zorder=2, gid="tail",
+    )  # fmt: skip
+    thick = np.minimum(1.1, 0.25 * (right - left)[did] / least)  # a narrow bar is still seen behind it
+    axes.vlines(done[did], upper[did], lower[did], colors=style.INK, linewidth=thick, zorder=3, gid="done")
     return [
         Patch(facecolor=style.GREY, edgecolor=style.GREY, label="delivered first"),
         Patch(facecolor="white", edgecolor=style.GREY, linewidth=1.2, label="delivered again"),
@@ -98,31 +80,18 @@ def draw_density(
     most = max(1, *(int(values.max()) for values in held.values()))
     for name, (upper, lower) in places.items():
         share = np.where(held[name] > 0, np.maximum(held[name] / most * 0.95, _SEEN), 0)
-        axes.stairs(
-            lower - share * (lower - upper),
-            steps,
-            baseline=lower,
-            fill=True,
-            color=colours[name],
-            linewidth=0,
-            zorder=2,
-            gid="held",
-        )
+        edge = lower - share * (lower - upper)
+        axes.stairs(edge, steps, baseline=lower, fill=True, color=colours[name], linewidth=0, zorder=2, gid="held")
     return [Patch(facecolor=style.GREY, label=f"messages held:\na full lane is {most:,}")]
 
 
 def _held(mine: pd.DataFrame, steps: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """The largest number within each step."""
     time = np.concatenate([mine["start"].to_numpy(), mine["end"].to_numpy()])
-    change = np.repeat([1, -1], len(mine))
     order = np.argsort(time, kind="stable")
-    time, held = time[order], np.append(0, np.cumsum(change[order]))
-    entering = held[np.searchsorted(time, steps[:-1], side="right")]
-    inside = np.searchsorted(steps, time, side="right") - 1
-    counts = entering.copy()
-    within = (inside >= 0) & (inside < len(counts))
-    np.maximum.at(counts, inside[within], held[1:][within])
-    return counts
+    held = np.append(0, np.cumsum(np.repeat([1, -1], len(mine))[order]))
+    first, last = np.searchsorted(time[order], steps[:-1], "right"), np.searchsorted(time[order], steps[1:], "left")
+    return np.array([held[a : b + 1].max() for a, b in zip(first, last, strict=True)])
 
 
 def draw_claims(
@@ -161,9 +130,8 @@ def draw_lives(axes: Axes, lives: Mapping[str, Iterable[Lifetime]], places: Plac
                 crosses.append((life.end, (upper + lower) / 2))
     if not crosses:
         return []
-    where = np.array(crosses)
-    (line,) = axes.plot(*where.T, "X", color=style.INK, markersize=11, markeredgecolor="white", zorder=5, gid="crash")
-    line.set_label("process gone")
+    (line,) = axes.plot(*np.array(crosses).T, "X", color=style.INK, markersize=11, markeredgecolor="white", zorder=5)
+    line.set(gid="crash", label="process gone")
     return [line]
 
 

@@ -9,8 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter
 
 from streamlab.errors import UsageError
 from streamlab.plot import style
@@ -20,7 +19,10 @@ from streamlab.plot.picture import Picture
 Series: TypeAlias = Mapping[str, Mapping[Any, float]] | pd.DataFrame
 Log: TypeAlias = Literal["", "x", "y", "xy"]
 
+_ROW = 110  # letters that fit under the bars, side by side
 
+
+@style.styled
 def line_chart(
     series: Series, *, x: str, y: str, title: str = "", log: Log = "", mark: Mapping[str, float] | None = None
 ) -> Picture:
@@ -40,13 +42,13 @@ def line_chart(
     """
     table = _table(series)
     figure, (axes,) = style.sheet(1, 4)
-    for name, colour in zip(table.columns, _colours(len(table.columns)), strict=True):
-        points = table[name]
-        axes.plot(table.index, points, "o-", color=colour, markersize=4, linewidth=1.6, label=style.plain(name))
+    axes.set_prop_cycle(color=_colours(table))
+    for name in table.columns:
+        axes.plot(table.index, table[name], "o-", markersize=4, linewidth=1.6, label=style.plain(name))
     if "x" in log:
         axes.set_xscale("log")
     if pd.api.types.is_numeric_dtype(table.index):
-        _amounts(axes.xaxis, "x" in log)
+        style.amounts(axes.xaxis, "x" in log, _short)
     _finish(axes, x, y, title, log)
     for row, (name, at) in enumerate((mark or {}).items()):
         _mark(axes, name, at, row)
@@ -55,6 +57,7 @@ def line_chart(
     return Picture(figure)
 
 
+@style.styled
 def bar_chart(series: Series, *, x: str, y: str, title: str = "", log: Log = "", stacked: bool = False) -> Picture:
     """Bars, a group for each x and a colour for each series.
 
@@ -62,15 +65,15 @@ def bar_chart(series: Series, *, x: str, y: str, title: str = "", log: Log = "",
 
     Args and errors as in `line_chart`; `stacked` puts the series on one another; `log` may be "y".
     """
-    table = _table(series)
+    table = _table(series).fillna(0)
     figure, (axes,) = style.sheet(1, 4)
-    places, number = np.arange(len(table.index)), len(table.columns)
-    width, below = 0.8 if stacked else 0.8 / number, np.zeros(len(places))
-    for n, (name, colour) in enumerate(zip(table.columns, _colours(number), strict=True)):
-        heights = table[name].fillna(0).to_numpy(float)
-        at = places if stacked else places + (n - (number - 1) / 2) * width
-        axes.bar(at, heights, width, bottom=below if stacked else None, color=colour, label=style.plain(name))
-        below += heights
+    number = len(table.columns)
+    width, below = 0.8 if stacked else 0.8 / number, np.zeros(len(table))
+    for n, (name, colour) in enumerate(zip(table.columns, _colours(table), strict=True)):
+        heights = table[name].to_numpy(float)
+        shift = 0 if stacked else (n - (number - 1) / 2) * width
+        axes.bar(np.arange(len(table)) + shift, heights, width, below, color=colour, label=style.plain(name))
+        below += heights if stacked else 0
     _name_bars(axes, [style.plain(name, 40) for name in table.index])
     axes.grid(visible=False, axis="x")
     _finish(axes, x, y, title, log)
@@ -87,27 +90,22 @@ def _table(series: Series) -> pd.DataFrame:
     return table.sort_index() if pd.api.types.is_numeric_dtype(table.index) else table
 
 
-def _colours(number: int) -> list[style.Colour]:
-    return list(style.consumer_colours(str(n) for n in range(number)).values())
+def _colours(table: pd.DataFrame) -> list[style.Colour]:
+    return list(style.consumer_colours(map(str, range(len(table.columns)))).values())
 
 
 def _finish(axes: Axes, x: str, y: str, title: str, log: Log) -> None:
-    style.label(axes, title, y, seconds=False)
-    axes.set_xlabel(x, fontsize=style.TEXT, color=style.INK)
+    style.label(axes, title, y, x)
     if "y" in log:
         axes.set_yscale("log")
     else:
         axes.set_ylim(bottom=0)
-    _amounts(axes.yaxis, "y" in log)
+    style.amounts(axes.yaxis, "y" in log, _short)
 
 
-def _amounts(axis: Axis, logarithmic: bool) -> None:
+def _short(value: float, _: float) -> str:
     """0.02, 5, 10k."""
-    if logarithmic:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
-        axis.set_minor_formatter(NullFormatter())
-    thousands = EngFormatter(sep="")
-    axis.set_major_formatter(lambda value, _: thousands(value) if abs(value) >= 1000 else f"{value:g}")
+    return EngFormatter(sep="")(value) if abs(value) >= 1000 else f"{value:g}"
 
 
 def _mark(axes: Axes, name: str, at: float, row: int) -> None:
@@ -116,20 +114,10 @@ def _mark(axes: Axes, name: str, at: float, row: int) -> None:
     axes.set_xlim(axes.get_xlim())  # the next line must not move this one
     right = axes.transAxes.inverted().transform(axes.transData.transform((at, 1)))[0] > 0.5
     axes.annotate(
-        style.plain(name, 60),
-        (at, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(-4 if right else 4, -4 - 14 * row),
-        textcoords="offset points",
-        ha="right" if right else "left",
-        va="top",
-        color=style.INK,
-        fontsize=style.SMALL,
-        path_effects=style.HALO,
-    )
-
-
-_ROW = 110  # letters that fit under the bars, side by side
+        style.plain(name, 60), (at, 1), xycoords=("data", "axes fraction"), textcoords="offset points",
+        xytext=(-4 if right else 4, -4 - 14 * row), ha="right" if right else "left", va="top",
+        fontsize=style.SMALL, path_effects=style.HALO,
+    )  # fmt: skip
 
 
 def _name_bars(axes: Axes, names: list[str]) -> None:

@@ -23,6 +23,7 @@ _DENSITY = 4.0  # rows of a lane that shows numbers
 _SPACE = 0.6  # rows between two lanes
 
 
+@style.styled
 def lanes(history: History, start: float | None = None, end: float | None = None) -> Picture:
     """A lane a worker: a bar a message from delivery to ack, an arrow a claim from its former holder's lane.
 

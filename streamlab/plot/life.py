@@ -40,6 +40,7 @@ class _Words:
         self.right = self.left + width
 
 
+@style.styled
 def life(
     title: str,
     events: pd.DataFrame,

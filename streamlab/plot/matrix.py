@@ -27,6 +27,7 @@ _HEAD = 0.65  # inches, for the title and the key
 _NAME, _WORDS = 36, 13  # letters a line
 
 
+@style.styled
 def matrix(
     rows: Sequence[str],
     columns: Sequence[str],
@@ -45,70 +46,6 @@ def matrix(
     Raises:
         UsageError: no row or no column, a cell of no such row or column, or another verdict.
     """
-    _check(rows, columns, cells)
-    figure = Figure(figsize=(9, 5), dpi=style.DPI, facecolor="white")
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.tick_params(length=0, colors=style.INK, labelsize=style.SMALL)
-    axes.xaxis.tick_top()
-    axes.set_yticks([n + 0.5 for n in range(len(rows))], [_wrapped(name) for name in rows])
-    axes.set_xticks(
-        [n + 0.5 for n in range(len(columns))],
-        [_wrapped(name) for name in columns],
-        rotation=45,
-        ha="left",
-        va="bottom",
-        rotation_mode="anchor",
-    )
-    for y, row in enumerate(rows):
-        for x, column in enumerate(columns):
-            _draw_cell(axes, x, y, *cells.get((row, column), ("", "")))
-    _fit(figure, axes, title, (len(columns) * _CELL[0], len(rows) * _CELL[1]))
-    return Picture(figure)
-
-
-def _wrapped(name: str) -> str:
-    return textwrap.fill(style.plain(name, 120), _NAME)
-
-
-def _words(text: str) -> str:
-    """The lines of a cell: broken where the text breaks itself or is too long, and two, as a third finds no room."""
-    lines = [part for line in str(text).splitlines() for part in textwrap.wrap(line, _WORDS)]
-    if len(lines) > 2:
-        lines[1:] = [lines[1][: _WORDS - 1] + "…"]
-    return "\n".join(style.plain(line, _WORDS) for line in lines)
-
-
-def _draw_cell(axes: Axes, x: int, y: int, verdict: str, text: str) -> None:
-    sign, colour = _VERDICTS[verdict]
-    axes.add_patch(
-        Rectangle((x, y), 1, 1, facecolor=colour, edgecolor="white", linewidth=2, gid=verdict or "not tried")
-    )
-    words = _words(text)
-    centre: dict[str, Any] = {"ha": "center", "va": "center", "color": style.INK, "linespacing": 0.95}
-    axes.text(x + 0.5, y + (0.3 if words else 0.5), sign, fontsize=11, **centre)
-    axes.text(x + 0.5, y + 0.68, words, fontsize=7, **centre)
-
-
-def _fit(figure: Figure, axes: Axes, title: str, size: tuple[float, float]) -> None:
-    """Make the sheet as large as the names need it: they are measured, not guessed."""
-    figure.draw_without_rendering()
-    whole = axes.get_window_extent()
-    columns = [name.get_window_extent() for name in axes.get_xticklabels()]
-    left = max(name.get_window_extent().width for name in axes.get_yticklabels()) / style.DPI + 0.25
-    above = (max(box.y1 for box in columns) - whole.y1) / style.DPI + _HEAD
-    # A column's name leans to the right, beyond the last column too.
-    right = max(n * _CELL[0] + box.width / style.DPI for n, box in enumerate(columns, start=1))
-    width, height = max(5.5, left + max(size[0], right) + 0.1), above + size[1] + 0.15
-    figure.set_size_inches(width, height)
-    axes.set_position((left / width, 0.15 / height, size[0] / width, size[1] / height))
-    for text, drop, points in ((style.plain(title, 80), 0.1, style.TITLE), (_KEY, 0.38, style.SMALL)):
-        figure.text(0.15 / width, 1 - drop / height, text, va="top", fontsize=points, color=style.INK)
-
-
-def _check(rows: Sequence[str], columns: Sequence[str], cells: Mapping[tuple[str, str], tuple[str, str]]) -> None:
     if not rows or not columns:
         raise UsageError(f"a matrix of {len(rows)} rows and {len(columns)} columns: expected one of each at least")
     for (row, column), (verdict, _) in cells.items():
@@ -116,3 +53,50 @@ def _check(rows: Sequence[str], columns: Sequence[str], cells: Mapping[tuple[str
             raise UsageError(f"cell ({row!r}, {column!r}): expected one of the rows and one of the columns")
         if verdict not in _VERDICTS:
             raise UsageError(f"cell ({row!r}, {column!r}): verdict {verdict!r}, expected valid, invalid, unknown or ''")
+    figure = Figure(figsize=(9, 5))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, len(columns)), ylim=(len(rows), 0))
+    axes.spines[:].set_visible(False)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.set_yticks([n + 0.5 for n in range(len(rows))], [_name(name) for name in rows])
+    leaning: dict[str, Any] = {"rotation": 45, "ha": "left", "va": "bottom", "rotation_mode": "anchor"}
+    axes.set_xticks([n + 0.5 for n in range(len(columns))], [_name(name) for name in columns], **leaning)
+    for y, row in enumerate(rows):
+        for x, column in enumerate(columns):
+            _draw_cell(axes, x, y, *cells.get((row, column), ("", "")))
+    _fit(figure, axes, style.plain(title, 80), len(columns) * _CELL[0], len(rows) * _CELL[1])
+    return Picture(figure)
+
+
+def _name(name: str) -> str:
+    return textwrap.fill(style.plain(name, 120), _NAME)
+
+
+def _draw_cell(axes: Axes, x: int, y: int, verdict: str, text: str) -> None:
+    """Its colour, its sign, and two lines of words at most: a third finds no room."""
+    lines = [part for line in str(text).splitlines() for part in textwrap.wrap(line, _WORDS)]
+    if len(lines) > 2:
+        lines[1:] = [lines[1][: _WORDS - 1] + "…"]
+    sign, colour = _VERDICTS[verdict]
+    axes.add_patch(
+        Rectangle((x, y), 1, 1, facecolor=colour, edgecolor="white", linewidth=2, gid=verdict or "not tried")
+    )
+    words = "\n".join(style.plain(line, _WORDS) for line in lines)
+    for what, at, size in ((sign, 0.3 if words else 0.5, 11), (words, 0.68, 7)):
+        axes.text(x + 0.5, y + at, what, fontsize=size, ha="center", va="center", linespacing=0.95)
+
+
+def _fit(figure: Figure, axes: Axes, title: str, wide: float, high: float) -> None:
+    """Make the sheet as large as the names and a table of this size (inches) need it: they are measured."""
+    figure.draw_without_rendering()
+    whole = axes.get_window_extent()
+    columns = [name.get_window_extent() for name in axes.get_xticklabels()]
+    left = max(name.get_window_extent().width for name in axes.get_yticklabels()) / style.DPI + 0.25
+    above = (max(box.y1 for box in columns) - whole.y1) / style.DPI + _HEAD
+    # A column's name leans to the right, beyond the last column too.
+    right = max(n * _CELL[0] + box.width / style.DPI for n, box in enumerate(columns, start=1))
+    width, height = max(5.5, left + max(wide, right) + 0.1), above + high + 0.15
+    figure.set_size_inches(width, height)
+    axes.set_position((left / width, 0.15 / height, wide / width, high / height))
+    for text, drop, points in ((title, 0.1, style.TITLE), (_KEY, 0.38, style.SMALL)):
+        figure.text(0.15 / width, 1 - drop / height, text, va="top", fontsize=points)

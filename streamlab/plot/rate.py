@@ -7,55 +7,33 @@ from matplotlib.axes import Axes
 
 from streamlab.history import History
 from streamlab.plot import style
-from streamlab.plot.faults import draw_faults
-from streamlab.plot.picture import Picture
 from streamlab.plot.spans import spans
 
 _STEPS = 120  # at most
 _IN_A_STEP = 5  # messages at least, on an average: with fewer it would be the picture of chance
 
 
-def rate(history: History) -> Picture:
-    """Messages a second, in steps: added to the stream, done, and delivered again."""
-    figure, (axes,) = style.sheet(1, 4)
-    _draw(axes, history)
-    draw_faults([axes], history.faults, (0, style.end_of(history)))
-    return Picture(figure)
-
-
-def _draw(axes: Axes, history: History) -> None:
-    end = style.end_of(history)
-    events, delivered = history.events, spans(history.events)
-    times = {
-        "added": events["time"][(events["kind"] == "added").to_numpy()].to_numpy(),
-        "done": events["time"][(events["kind"] == "done").to_numpy()].to_numpy(),
-        "delivered again": delivered["start"][delivered["again"].to_numpy()].to_numpy(),
-    }
-    width = _step(end, max(len(some) for some in times.values()))
+def draw_rate(axes: Axes, history: History) -> None:
+    """Two lines, and an area for what was delivered again."""
+    end, events, delivered = style.end_of(history), history.events, spans(history.events)
+    added, done = (events["time"][(events["kind"] == kind).to_numpy()] for kind in ("added", "done"))
+    again = delivered["start"][delivered["again"].to_numpy()]
+    width = _step(end, max(len(added), len(done), len(again)))
     style.label(axes, f"Rate, in steps of {width:g} s", "messages a second")
-    axes.set_xlim(0, end)
-    if not any(len(some) for some in times.values()):
+    if not len(added) + len(done) + len(again):
         style.nothing(axes, "no message was added or done")
         return
     # The last step is longer than the others: a rest of one would look like a fall at the end.
     edges = np.append(np.arange(max(1, int(end / width + 1e-9))) * width, end)
-    most = 0.0
-    for (name, some), colour in zip(times.items(), (style.BLUE, style.GREEN, style.VERMILION), strict=True):
+    line, most = {"baseline": None, "linewidth": 1.6, "zorder": 3}, 0.0
+    for name, some, looks in (
+        ("added", added, line | {"color": style.BLUE, "linestyle": "dashed"}),
+        ("done", done, line | {"color": style.GREEN}),
+        ("delivered again", again, {"color": style.VERMILION, "fill": True, "alpha": 0.6, "zorder": 2}),
+    ):
         values = np.histogram(some, edges)[0] / np.diff(edges)
+        axes.stairs(values, edges, label=f"{name} ({len(some):,})", **looks)
         most = max(most, float(values.max()))
-        again = name == "delivered again"
-        axes.stairs(
-            values,
-            edges,
-            baseline=0 if again else None,
-            fill=again,
-            color=colour,
-            alpha=0.6 if again else 1,
-            linewidth=1.6,
-            linestyle="dashed" if name == "added" else "solid",
-            label=f"{name} ({len(some):,})",
-            zorder=2 if again else 3,
-        )
     style.counted(axes, most)
     style.legend(axes)
 

@@ -1,24 +1,23 @@
-"""How all pictures look: colours, text and axes.
-
-Every colour is set on the artist itself: a notebook may have chosen a dark style of its own, and white text on our
-white ground would be no text. The ground is white and opaque, so that a picture reads the same in JupyterLab's dark
-theme.
-"""
+"""How all pictures look: one style of matplotlib, a colour for each consumer, and axes with their units."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 
+import matplotlib.style
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import Formatter, LogLocator, MaxNLocator, NullFormatter
 
 from streamlab.history import History
 
@@ -34,8 +33,45 @@ INK, FAINT, GROUND = "#222222", "#DDDDDD", "#EFEFEF"
 TITLE, TEXT, SMALL = 12, 10, 9
 DPI = 100
 HALO = [withStroke(linewidth=3, foreground="white", alpha=0.7)]
-#: So many messages and more are drawn as density: as points or bars of their own they would hide each other.
-DENSE = 10_000
+
+_STYLE = {
+    "figure.dpi": DPI,
+    "font.size": TEXT,
+    "text.color": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": TITLE,
+    "axes.titlecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL,
+    "legend.frameon": False,
+    "legend.borderaxespad": 0,
+    "legend.handlelength": 1.6,
+    "legend.columnspacing": 1,
+    "svg.hashsalt": "streamlab",  # no random names in the file
+}
+_one_at_a_time = threading.RLock()  # matplotlib's settings are global: of two threads one would restore the other's
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    with _one_at_a_time, matplotlib.style.context(["default", _STYLE]):
+        yield
+
+
+#: Decorates what draws or saves a picture. A notebook's own style, a dark one perhaps, changes nothing in it, and its
+#: ground is white and opaque, so that it reads the same in JupyterLab's dark theme.
+styled = _style()
 
 _WORKERS = ("read", "claimed", "own", "started", "done")  # what only workers write
 _AFTER = ("phase", "worker_exit")  # what may come after the work, and is nothing to look at
@@ -94,7 +130,7 @@ def colours(history: History) -> dict[str, Colour]:
 
 
 def end_of(history: History) -> float:
-    """Where the pictures of a history end, in s: when the workers were told to go home, or the last work after that."""
+    """Where the pictures of a history end (s): at the start of the stop phase, or with the last work after that."""
     events = history.events
     stop = events["time"][((events["kind"] == "phase") & (events["note"] == "stop")).to_numpy()]
     if stop.empty:
@@ -103,28 +139,15 @@ def end_of(history: History) -> float:
     return max(float(stop.iloc[-1]), float(work.max()) if len(work) else 0.0, 0.1)
 
 
-def sheet(rows: int, height: float, shares: Sequence[float] | None = None) -> tuple[Figure, list[Axes]]:
-    """A white sheet of axes one above the other, sharing their seconds; `height` in inches, divided by `shares`."""
-    figure = Figure(figsize=(9, height), dpi=DPI, facecolor="white", layout="constrained")
-    axes = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=shares)[:, 0]
-    for one in axes:
-        one.set_facecolor("white")
-        one.grid(True, color=FAINT, linewidth=0.6)
-        one.set_axisbelow(True)
-        one.tick_params(colors=INK, labelsize=SMALL)
-        for side in ("top", "right"):
-            one.spines[side].set_visible(False)
-        for side in ("left", "bottom"):
-            one.spines[side].set_color(INK)
-    return figure, list(axes)
+def sheet(rows: int, height: float) -> tuple[Figure, list[Axes]]:
+    """Axes one above the other that share their horizontal axis; `height` in inches."""
+    figure = Figure(figsize=(9, height), layout="constrained")
+    return figure, list(figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0])
 
 
-def label(axes: Axes, title: str, unit: str, seconds: bool = True) -> None:
-    """Title and units; the lowest axes carry the seconds."""
-    axes.set_title(title, loc="left", fontsize=TITLE, color=INK, pad=6)
-    axes.set_ylabel(unit, fontsize=TEXT, color=INK)
-    if seconds:
-        axes.set_xlabel("seconds since the start", fontsize=TEXT, color=INK)
+def label(axes: Axes, title: str, y: str, x: str = "seconds since the start") -> None:
+    """Title, and what stands at the axes, with its unit."""
+    axes.set(title=title, xlabel=x, ylabel=y)
 
 
 def counted(axes: Axes, most: float) -> None:
@@ -134,37 +157,23 @@ def counted(axes: Axes, most: float) -> None:
     axes.yaxis.set_major_formatter("{x:,.0f}")
 
 
-def durations(axes: Axes, logarithmic: bool) -> None:
-    """10 ms, 1 s."""
+def amounts(axis: Axis, logarithmic: bool, form: Callable[[float, float], str] | Formatter) -> None:
+    """Round numbers, each written as `form` has it."""
     if logarithmic:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_formatter(EngFormatter(unit="s"))
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+        axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(form)
 
 
 def legend(axes: Axes, stacked: bool = False, handles: Sequence[Artist] | None = None) -> None:
     """Right of the data, never on it; in the order of what is `stacked` in the picture."""
-    found = list(handles) if handles is not None else axes.get_legend_handles_labels()[0]
-    if stacked:
-        found = found[::-1]
+    found = axes.get_legend_handles_labels()[0] if handles is None else list(handles)
     if found:
-        box = axes.legend(
-            found,
-            [str(one.get_label()) for one in found],
-            loc="upper left",
-            bbox_to_anchor=(1.01, 1.0),
-            borderaxespad=0,
-            frameon=False,
-            ncols=1 + (len(found) - 1) // 12,
-            handlelength=1.6,
-            columnspacing=1,
-        )
-        for text in box.get_texts():
-            text.set(fontsize=SMALL, color=INK)
+        columns = 1 + (len(found) - 1) // 12
+        axes.legend(handles=found, reverse=stacked, loc="upper left", bbox_to_anchor=(1.01, 1.0), ncols=columns)
 
 
 def nothing(axes: Axes, what: str) -> None:
     """Say that there is nothing to draw, rather than leave a reader to guess."""
     axes.set_yticks([])
-    axes.text(0.5, 0.5, what, transform=axes.transAxes, ha="center", va="center", fontsize=TEXT, color=INK)
+    axes.text(0.5, 0.5, what, transform=axes.transAxes, ha="center", va="center")
