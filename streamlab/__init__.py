@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from streamlab import faults, mistakes
+    from streamlab import faults
     from streamlab.errors import StreamlabError
     from streamlab.faults import Crash, Fail, Kill, Pause, Slow
     from streamlab.history import History
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from streamlab.servers import open_server
     from streamlab.workloads import Call, Count, ResizeImages, Sleep
 
-_MODULES = ("faults", "mistakes")
+_MODULES = ("faults",)
 _HOMES = {
     "streamlab.errors": ("StreamlabError",),
     "streamlab.faults": ("Crash", "Fail", "Kill", "Pause", "Slow"),
@@ -68,7 +68,6 @@ __all__ = [
     "faults",
     "line_chart",
     "matrix",
-    "mistakes",
     "open_server",
     "predict",
     "solution",

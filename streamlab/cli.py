@@ -8,6 +8,7 @@ import secrets
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -201,8 +202,10 @@ def doctor(as_json: Json = False) -> None:
 )
 def lab(context: typer.Context) -> None:
     """Open JupyterLab on the notebooks. Options are handed to jupyter lab."""
-    from streamlab.notebooks import find_notebooks
+    from streamlab.notebooks import copy_course, find_notebooks
 
+    if copied := copy_course():
+        _say(f"the notebooks are in {copied}; copied are only those that were not there yet")
     folder = find_notebooks()[0].parent
     command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", *context.args]
     os.execv(command[0], command)  # its signals, its exit code, its token: nothing of ours in between
@@ -230,7 +233,7 @@ def notebooks(
 
     found = find_notebooks(names or [])
     if html:
-        from streamlab.site import write_site
+        from streamlab.notebooks.site import write_site
 
         if write or server:
             raise UsageError("--html executes nothing: run streamlab notebooks --write before, without --html")
@@ -239,14 +242,16 @@ def notebooks(
     if server:
         os.environ["STREAMLAB_SERVER"] = server
     for path in found:
+        began = time.monotonic()
         with _bar(path.stem) as progress:
             try:
-                result = execute(path, write=write, progress=_steps(progress))
+                executed = execute(path, write=write, progress=_steps(progress))
             except NotebookError as error:
                 if error.traceback:
                     _told.print(error.traceback, markup=False)
                 raise
-        _answer.print(f"{path.name}: {result.cells} cells in {result.seconds:.0f} s" + (", stored" if write else ""))
+        ran = sum(bool(cell.get("execution_count")) for cell in executed.cells)
+        _answer.print(f"{path.name}: {ran} cells in {time.monotonic() - began:.0f} s" + (", stored" if write else ""))
 
 
 @app.command(

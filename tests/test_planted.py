@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import pytest
 
 import streamlab as sl
-from streamlab import mistakes
 from streamlab.check.classes import CLASSES
 from streamlab.faults import CutReply, Drop, LimitMemory, SetID
+from streamlab.scenarios import antipatterns
 from streamlab.servers import Server
 from streamlab.workloads import Count
 from tests.faults.redis_runs import BUSY, run
@@ -24,7 +24,7 @@ def adds_it_anew() -> Any:
 
     def work(client: Any, stream: str, group: str, consumer: str, handle: Any) -> None:
         while True:
-            for entry, fields in mistakes.new(client, stream, group, consumer):
+            for entry, fields in antipatterns.new(client, stream, group, consumer):
                 handle(entry, fields)
                 if fields.get("job") == "7":
                     client.xadd(stream, {"again": "1"})
@@ -54,7 +54,7 @@ RUNS: dict[str, tuple[list[sl.faults.Fault], dict[str, Any], str]] = {
     "unknown_adds": ([CutReply("producer", at=0.3, command="XADD")], {"workload": NEW}, "valid"),
     "not_added": ([LimitMemory(at=0.3, seconds=0.3)], {"workload": NEW}, "valid"),
     "lost_skipped": ([SetID(at=0.1)], {}, "invalid"),
-    "lost_unexplained": ([], {"producer": mistakes.trims_too_short}, "invalid"),
+    "lost_unexplained": ([], {"producer": antipatterns.trims_too_short}, "invalid"),
 }
 
 
@@ -67,7 +67,9 @@ def test_it_is_caught_in_a_real_run(any_server: Server, tmp_path: Path, name: st
     assert verdict.counts[name] == len(verdict.evidence[name]) >= 1
 
 
-@pytest.mark.parametrize(("worker", "expected"), [("streamlab.mistakes:acks_before_work", "valid"), ("", "invalid")])
+@pytest.mark.parametrize(
+    ("worker", "expected"), [("streamlab.scenarios.antipatterns:acks_before_work", "valid"), ("", "invalid")]
+)
 def test_at_most_once_is_what_an_ack_before_the_work_gives(
     any_server: Server, tmp_path: Path, worker: str, expected: str
 ) -> None:

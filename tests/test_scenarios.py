@@ -9,9 +9,10 @@ import dataclasses
 import pytest
 
 import streamlab as sl
-from streamlab import mistakes, scenarios
+from streamlab import scenarios
 from streamlab.errors import DataError, MissingError
 from streamlab.lab import Experiment
+from streamlab.scenarios import antipatterns
 
 #: The verdict, and classes that must have a member ("class") or none ("!class").
 EXPECTED = {
@@ -94,15 +95,15 @@ def test_a_scenario_is_an_experiment_with_a_question(name):
     assert Experiment.load(scenarios.find(name)) == experiment
 
 
-def test_all_mistakes_are_in_a_scenario():
+def test_all_antipatterns_are_in_a_scenario():
     used = {str(value) for name in EXPECTED for value in vars(Experiment.load(scenarios.find(name))).values()}
     public = {
         name
-        for name, value in vars(mistakes).items()
-        if callable(value) and getattr(value, "__module__", "") == mistakes.__name__ and not name.startswith("_")
+        for name, value in vars(antipatterns).items()
+        if callable(value) and getattr(value, "__module__", "") == antipatterns.__name__ and not name.startswith("_")
     }
-    helpers = {"new", "own", "stale", "bury", "deliveries", "follows_the_cursor", "KeptAlive"}
-    assert {f"streamlab.mistakes:{name}" for name in public - helpers} <= used
+    helpers = {"new", "own", "stale", "dead_letter", "deliveries", "follows_the_cursor", "Heartbeat"}
+    assert {f"streamlab.scenarios.antipatterns:{name}" for name in public - helpers} <= used
 
 
 @pytest.mark.soak

@@ -1,12 +1,7 @@
-"""Executing the notebooks, and keeping their outputs as young as their sources.
+"""The notebooks as files: found, executed in a clean kernel, stored with their outputs, written as static pages."""
 
-A committed notebook carries the outputs of one clean execution: a fresh kernel of this very interpreter, every cell in
-turn, nothing in the outputs that tells of the machine. `execute(..., write=True)` makes them, `stale` tells when they
-no longer fit.
-"""
+from streamlab.notebooks.clean import clean
+from streamlab.notebooks.execution import NotebookError, execute
+from streamlab.notebooks.files import copy_course, find_notebooks, load, source_sha256, stale
 
-from streamlab.notebooks.execution import execute
-from streamlab.notebooks.notebook import find_notebooks, load, source_sha256, stale
-from streamlab.notebooks.outputs import NotebookError, machine_paths
-
-__all__ = ["NotebookError", "execute", "find_notebooks", "load", "machine_paths", "source_sha256", "stale"]
+__all__ = ["NotebookError", "clean", "copy_course", "execute", "find_notebooks", "load", "source_sha256", "stale"]

@@ -5,8 +5,8 @@ import json
 import pytest
 
 import streamlab as sl
-from streamlab import mistakes
 from streamlab.errors import UnsupportedError, UsageError
+from streamlab.scenarios import antipatterns
 
 
 def run(server, tmp_path, *faults, count=80, seconds=0.01, **more):
@@ -60,14 +60,14 @@ def test_poison_ends_as_a_dead_letter(any_server, tmp_path):
 
 def test_a_worker_of_somebody_elses_gives_up_a_job_that_always_fails(any_server, tmp_path):
     poison = sl.Fail("all", at=0.0, job=30, times=0)
-    finished = run(any_server, tmp_path, poison, worker=mistakes.plain)
+    finished = run(any_server, tmp_path, poison, worker=antipatterns.plain)
     assert finished.verdict.verdict == "valid", finished.verdict.reasons
     assert finished.verdict.dead_lettered == [finished.history.jobs.loc[30, "entry"]]
     assert finished.verdict.counts["produced_twice"] == 0, "its dead letter is no second entry of the job"
 
 
 def test_a_job_fails_once_with_a_worker_that_does_not_say_how_often_it_was_delivered(any_server, tmp_path):
-    finished = run(any_server, tmp_path, sl.Fail("all", at=0.0, job=30, times=1), worker=mistakes.plain, workers=1)
+    finished = run(any_server, tmp_path, sl.Fail("all", at=0.0, job=30, times=1), worker=antipatterns.plain, workers=1)
     assert finished.verdict.verdict == "valid", finished.verdict.reasons
     assert len(hits(finished)) == 1
     assert finished.history.jobs.loc[30, "times_done"] == 1
@@ -93,7 +93,7 @@ def test_a_crash_happens_right_after_its_checkpoint(any_server, tmp_path, after)
 def test_a_checkpoint_of_which_nobody_tells_is_refused_beforehand(any_server, tmp_path, after):
     line = f"a worker that is not streamlab's own tells nobody when it has {after} a message: use after='started'"
     with pytest.raises(UnsupportedError, match=line):
-        run(any_server, tmp_path, sl.Crash("worker-1", at=0.3, after=after), worker=mistakes.plain)
+        run(any_server, tmp_path, sl.Crash("worker-1", at=0.3, after=after), worker=antipatterns.plain)
     assert not (tmp_path / "run" / "experiment.toml").exists(), "refused before anything was begun"
 
 

@@ -1,8 +1,8 @@
-"""Workers with one mistake each, to see what breaks them; and `plain`, which is the same loop without one.
+"""Antipatterns: workers and producers with one planted mistake each; and `plain`, the same loop without one.
 
 Every worker here is what `Experiment(worker=...)` takes: `work(client, stream, group, consumer, handle)` with plain
-redis-py. On the command line: `streamlab run kill --worker streamlab.mistakes:never_claims`. `streamlab scenarios`
-has an experiment for each that shows what it costs.
+redis-py. On the command line: `streamlab run kill --worker streamlab.scenarios.antipatterns:never_claims`.
+`streamlab scenarios` has an experiment for each that shows what it costs.
 
 The loops are written to be compared: what differs from `plain` is the mistake.
 """
@@ -46,7 +46,7 @@ def stale(client: Redis, stream: str, group: str, consumer: str, cursor: str) ->
     return reply[0], reply[1]
 
 
-def bury(client: Redis, stream: str, group: str, entry: str, fields: Fields) -> None:
+def dead_letter(client: Redis, stream: str, group: str, entry: str, fields: Fields) -> None:
     """Move a message to the dead letters, in one step."""
     with client.pipeline(transaction=True) as both:
         both.xadd(dead_stream(stream, group), {**fields, "id": entry, "reason": "deliveries"})
@@ -74,7 +74,7 @@ def plain(client: Redis, stream: str, group: str, consumer: str, handle: Handle)
     while True:
         for entry, fields in rows:
             if deliveries(client, stream, group, entry) > MAX_DELIVERIES:
-                bury(client, stream, group, entry, fields)
+                dead_letter(client, stream, group, entry, fields)
                 continue
             with suppress(RuntimeError):  # it stays pending, and its turn comes again
                 handle(entry, fields)
@@ -160,7 +160,7 @@ def always_from_zero(client: Redis, stream: str, group: str, consumer: str, hand
     rows = own(client, stream, group, consumer)
     while True:
         for n, (entry, fields) in enumerate(rows):
-            with suppress(RuntimeError), KeptAlive(client, stream, group, consumer, rows[n:]):
+            with suppress(RuntimeError), Heartbeat(client, stream, group, consumer, rows[n:]):
                 handle(entry, fields)
                 client.xack(stream, group, entry)
         reply: Any = client.xautoclaim(stream, group, consumer, IDLE_MS, "0-0", count=1)
@@ -172,7 +172,7 @@ def follows_the_cursor(client: Redis, stream: str, group: str, consumer: str, ha
     rows, cursor = own(client, stream, group, consumer), "0-0"
     while True:
         for n, (entry, fields) in enumerate(rows):
-            with suppress(RuntimeError), KeptAlive(client, stream, group, consumer, rows[n:]):
+            with suppress(RuntimeError), Heartbeat(client, stream, group, consumer, rows[n:]):
                 handle(entry, fields)
                 client.xack(stream, group, entry)
         reply: Any = client.xautoclaim(stream, group, consumer, IDLE_MS, cursor, count=1)
@@ -180,8 +180,8 @@ def follows_the_cursor(client: Redis, stream: str, group: str, consumer: str, ha
         rows = reply[1] + new(client, stream, group, consumer, count=50)
 
 
-class KeptAlive:
-    """A heartbeat: every tenth of a second, XCLAIM to oneself of what is in hand."""
+class Heartbeat:
+    """A heartbeat: XCLAIM to oneself of the entries in flight, every tenth of a second."""
 
     def __init__(self, client: Redis, stream: str, group: str, consumer: str, rows: Rows) -> None:
         self._client = client
@@ -298,7 +298,7 @@ def starts_at_the_end(client: Redis, stream: str, group: str, consumer: str, han
                     client.xgroup_create(stream, group, id="$", mkstream=True)
 
 
-def buries_without_ack(client: Redis, stream: str, group: str, consumer: str, handle: Handle) -> None:
+def dead_letters_without_ack(client: Redis, stream: str, group: str, consumer: str, handle: Handle) -> None:
     """The dead letter is written and the message not acknowledged: it is given up, and goes on."""
     rows, cursor = own(client, stream, group, consumer), "0-0"
     while True:
