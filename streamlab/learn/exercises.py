@@ -1,11 +1,12 @@
 """Exercises in notebooks: an answer goes in; "not attempted", "not yet" with a hint, or "correct" with why comes out.
 
-A notebook's exercises are one module beside this one, named in `_MODULES`. Each is a function that looks at an answer
-and returns a hint, or None when there is nothing left to say; the decorator gives it a name and a solution:
+A notebook's exercises are one module beside this one, named in `_MODULES`. Each is a function that tries an answer
+and yields hints, of which the first is shown; the decorator gives it a name and a solution:
 
-    @check("00/1", solution=60_000, why="XAUTOCLAIM counts idle time in milliseconds.")
-    def a_minute(answer: Any) -> str | None:
-        return None if answer == 60_000 else "How many milliseconds are a minute?"
+    @check("00/1", 60_000, "XAUTOCLAIM counts idle time in milliseconds.")
+    def a_minute(answer: Any) -> Iterator[str]:
+        if answer != 60_000:
+            yield "How many milliseconds are a minute?"
 
 A check that takes a second argument gets the Redis that the notebook uses.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import dis
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
 from importlib import import_module
@@ -23,12 +24,14 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from streamlab.errors import UsageError
+from streamlab.learn.text import Text
 
 if TYPE_CHECKING:
     from streamlab.servers import Server
 
 State: TypeAlias = Literal["correct", "not yet", "not attempted"]
-Check: TypeAlias = Callable[..., str | None]
+Check: TypeAlias = Callable[..., Iterator[str]]
+Answer: TypeAlias = Callable[..., Any]
 
 # A notebook's number, and the module with its exercises.
 _MODULES = {
@@ -79,24 +82,10 @@ class Result:
         return f'{self.name} <b style="color: {_COLOURS[self.state]}">{self.state}</b>{text}'
 
 
-@dataclass(frozen=True)
-class Solution:
-    """An answer that is right. It shows itself in a cell."""
-
-    name: str
-    answer: Any
-
-    def __str__(self) -> str:
-        return getsource(self.answer).rstrip() if isinstance(self.answer, FunctionType) else repr(self.answer)
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(str(self))
-
-
 _exercises: dict[str, Exercise] = {}
 
 
-def check(name: str, *, solution: Any, why: str) -> Callable[[Check], Check]:
+def check(name: str, solution: Any, why: str) -> Callable[[Check], Check]:
     """Make a function the check of the exercise `name`, such as "00/1"."""
 
     def register(function: Check) -> Check:
@@ -125,15 +114,16 @@ def exercise(name: str, answer: Any, server: Server | None = None) -> Result:
     if asked.needs_redis and server is None:
         raise UsageError(f"exercise {name} needs a Redis: exercise({name!r}, answer, lab.server)")
     try:
-        hint = asked.check(answer, server) if asked.needs_redis else asked.check(answer)
+        hint = next(asked.check(answer, server) if asked.needs_redis else asked.check(answer), None)
     except Exception as error:  # whatever an answer does wrong is an answer, too
         hint = f"it raised {type(error).__name__}: {error}"
     return Result(name, "not yet", hint) if hint else Result(name, "correct", asked.why)
 
 
-def solution(name: str) -> Solution:
+def solution(name: str) -> Text:
     """Return a solution, to be looked at. Raises `UsageError` for a name that does not exist."""
-    return Solution(name, find(name).solution)
+    answer = find(name).solution
+    return Text(getsource(answer).rstrip() if isinstance(answer, FunctionType) else repr(answer))
 
 
 def find(name: str) -> Exercise:

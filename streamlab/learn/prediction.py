@@ -11,38 +11,13 @@ remembered by its name as long as the kernel lives: running the cell again does 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 from streamlab.errors import UsageError
+from streamlab.learn.text import Text
 
 _said: dict[str, str] = {}  # by name: what the reader chose in this kernel
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A prediction beside what came out. It shows itself in a cell."""
-
-    said: str | None
-    right: str
-    choices: Mapping[str, str]
-    why: str = ""
-
-    def __str__(self) -> str:
-        if self.said is None:
-            text = f"No prediction made. It was {self._choice(self.right)}"
-        elif self.said == self.right:
-            text = f"As you said: {self._choice(self.right)}"
-        else:
-            text = f"You said {self._choice(self.said)}. It was {self._choice(self.right)}"
-        return text + (f": {self.why}" if self.why else "")
-
-    def _choice(self, letter: str) -> str:
-        return f"{letter} ({self.choices[letter]})"
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(str(self))
 
 
 class Prediction:
@@ -63,10 +38,15 @@ class Prediction:
         _said[self.name] = letter
         return self
 
-    def outcome(self, right: str, why: str = "") -> Outcome:
+    def outcome(self, right: str, why: str = "") -> Text:
         """Return what was predicted beside what came out. Raises `UsageError` for a letter that is no choice."""
         self._check(right)
-        return Outcome(self.said, right, self.choices, why)
+        was = f"{right} ({self.choices[right]})" + (f": {why}" if why else "")
+        if self.said is None:
+            return Text(f"No prediction made. It was {was}")
+        if self.said == right:
+            return Text(f"As you said: {was}")
+        return Text(f"You said {self.said} ({self.choices[self.said]}). It was {was}")
 
     def _check(self, letter: str) -> None:
         if letter not in self.choices:

@@ -82,7 +82,7 @@ async def _run(notebook: Any, path: Path, progress: Progress, timeout: int) -> N
             if task and task.cancelling():
                 raise asyncio.CancelledError from None  # nbclient takes Ctrl-C for the kernel's death
             place = f"{path.name}, cell {number} of {len(cells)} (In [{client.code_cells_executed}])"
-            raise _failure(error, place, log.read_text(errors="replace")[-4000:]) from None
+            raise _failure(error, place, timeout, log.read_text(errors="replace")[-4000:]) from None
         finally:
             if manager.has_kernel and await manager.is_alive():
                 await manager.shutdown_kernel()  # interrupts the cell first, so that it can clean up
@@ -91,7 +91,7 @@ async def _run(notebook: Any, path: Path, progress: Progress, timeout: int) -> N
             await manager.cleanup_resources()
 
 
-def _failure(error: Exception, place: str, log: str) -> Exception:
+def _failure(error: Exception, place: str, timeout: int, log: str) -> Exception:
     """Return what happened in one line; `log` is what the kernel wrote to its terminal."""
     from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
@@ -99,7 +99,7 @@ def _failure(error: Exception, place: str, log: str) -> Exception:
         said = f"{error.ename}: {error.evalue}".strip(": ").partition("\n")[0]
         return NotebookError(f"{place}: {said}", re.sub(r"\x1b\[[0-9;]*m", "", error.traceback))
     if isinstance(error, CellTimeoutError):
-        return NotebookError(f"{place}: took too long, and was interrupted")
+        return NotebookError(f"{place}: took longer than {timeout} s, and was interrupted")
     if isinstance(error, RuntimeError):  # among them nbclient's DeadKernelError
         return NotebookError(f"{place}: the kernel died, or does not start: killed, out of memory, os._exit", log)
     return error

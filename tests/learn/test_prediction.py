@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
-from nbformat import write as write_notebook
-from nbformat.v4 import new_code_cell, new_notebook
 
 import streamlab as sl
 from streamlab.errors import UsageError
 from streamlab.learn import prediction
-from streamlab.notebooks import execute
 
 NOBODY = "No prediction made. It was b (nobody): nobody asked"
 
@@ -56,18 +52,6 @@ def test_without_widgets_it_is_text_and_html() -> None:
     assert "color" not in shown["text/html"], "the page's own ink, in every theme"
     assert "You said b" not in shown["text/html"]
     assert "You said b." in ask().say("b")._repr_mimebundle_()["text/html"]
-
-
-def test_it_is_kept_in_a_notebook_that_nobody_answered(tmp_path: Any) -> None:
-    path = tmp_path / "07_made_up.ipynb"
-    asks = 'import streamlab as sl\nguess = sl.predict("03/who", "Who gets them?", a="Bob", b="nobody")\nguess'
-    cells = [new_code_cell(asks), new_code_cell('guess.outcome("b", "nobody asked")')]
-    write_notebook(new_notebook(cells=cells), path)
-    execute(path, write=True)
-    (asked,), (told,) = (cell["outputs"] for cell in json.loads(path.read_text())["cells"])
-
-    assert set(asked["data"]) == {"text/html", "text/plain"}
-    assert told["data"]["text/plain"] == [NOBODY]
 
 
 def test_what_makes_no_sense_is_told() -> None:
