@@ -12,7 +12,7 @@ from streamlab.errors import UsageError
 if TYPE_CHECKING:
     from redis import Redis
 
-    from streamlab.faults.proxy import Wire
+    from streamlab.faults.proxy import Proxy
     from streamlab.servers import Server
 
 Family = Literal["worker", "wire", "redis", "operator"]
@@ -33,7 +33,7 @@ class Stage(Protocol):
     stream: str
     group: str
     #: The lab's proxy; None where no fault of the plan needs it.
-    wire: Wire | None
+    proxy: Proxy | None
     #: Whether the worker under study is not the project's own, so that nothing inside it takes orders.
     foreign: bool
 

@@ -10,8 +10,8 @@ from typing import get_args
 from streamlab.faults.base import Fault
 from streamlab.faults.inside import Checkpoint, Crash, Fail, Slow
 from streamlab.faults.operator import TwinWorker
+from streamlab.faults.proxy.toxics import DirectionName
 from streamlab.faults.redis import FreezeRedis, KillClients, PauseClients
-from streamlab.faults.trouble import Direction
 from streamlab.faults.wire import CutReply, Delay, Drop, Hold, Refuse, Reset, Throttle
 from streamlab.faults.worker import Kill, Pause
 
@@ -22,8 +22,8 @@ def _target(chance: random.Random) -> str:
     return chance.choice(("one", "one", "oldest", "all"))
 
 
-def _direction(chance: random.Random) -> Direction:
-    return chance.choice(get_args(Direction))
+def _direction(chance: random.Random) -> DirectionName:
+    return chance.choice(get_args(DirectionName))
 
 
 def _short(chance: random.Random) -> float:

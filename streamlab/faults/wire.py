@@ -1,4 +1,4 @@
-"""What can be done to the wire between a process and Redis. All of it happens in the lab's proxy; see `proxy.Wire`."""
+"""What can be done to the wire between a process and Redis. All of it happens in the lab's proxy; see `proxy.Proxy`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from streamlab.errors import UsageError
 from streamlab.faults.base import PRODUCER, Family, Fault, Stage, check_target, is_seconds, positive, targets
-from streamlab.faults.trouble import Cut, Direction, Held, Late, Lost, Narrow, Refused, Trouble
+from streamlab.faults.proxy import toxics
+from streamlab.faults.proxy.toxics import DirectionName, Toxic
 
 if TYPE_CHECKING:
-    from streamlab.faults.proxy import Wire
+    from streamlab.faults.proxy import Proxy
 
 _WAYS = {"both": "both ways", "requests": "to Redis", "replies": "from Redis"}
 
@@ -35,14 +36,14 @@ class WireFault(Fault):
     def start(self, stage: Stage) -> dict[str, Any]:
         """Begin it; whom it concerns."""
         if names := self._names(stage):
-            self._wire(stage).impose(self._key, self._trouble(names))
+            self._proxy(stage).add(self._key, self._toxic(names))
         return {"processes": names}
 
     def stop(self, stage: Stage) -> dict[str, Any]:
         """End it, and say what it met."""
-        return {"hit": self._wire(stage).lift(self._key)}
+        return {"hit": self._proxy(stage).remove(self._key)}
 
-    def _trouble(self, names: list[str]) -> Trouble:
+    def _toxic(self, names: list[str]) -> Toxic:
         """What the proxy shall do to these processes."""
         raise NotImplementedError
 
@@ -54,10 +55,10 @@ class WireFault(Fault):
         return "fault", self.index
 
     @staticmethod
-    def _wire(stage: Stage) -> Wire:
-        if stage.wire is None:
+    def _proxy(stage: Stage) -> Proxy:
+        if stage.proxy is None:
             raise UsageError("this run has no proxy for faults of the wire to act in: set wire = true")
-        return stage.wire
+        return stage.proxy
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,15 @@ class Lasting(WireFault):
     """The base of those that last for `seconds`, and concern the bytes of one direction or of both."""
 
     seconds: float = field(kw_only=True)
-    direction: Direction = field(default="both", kw_only=True)
+    direction: DirectionName = field(default="both", kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         positive(self, "seconds")
-        if self.direction not in get_args(Direction):
+        if self.direction not in get_args(DirectionName):
             raise UsageError(
-                f"fault {self.kind!r}: direction={self.direction!r}, expected one of {', '.join(get_args(Direction))}"
+                f"fault {self.kind!r}: direction={self.direction!r}, expected one of "
+                f"{', '.join(get_args(DirectionName))}"
             )
 
     def ends_after(self) -> float | None:
@@ -112,9 +114,11 @@ class Delay(Lasting):
         if not is_seconds(self.jitter) or not 0 <= self.jitter <= self.delay:
             raise UsageError(f"fault 'delay': jitter={self.jitter!r} must be seconds from 0 to delay={self.delay:g}")
 
-    def _trouble(self, names: list[str]) -> Trouble:
+    def _toxic(self, names: list[str]) -> Toxic:
         seed = f"{self.seed} {self.index}"
-        return Late(processes=names, direction=self.direction, by=self.delay, jitter=self.jitter, seed=seed)
+        return toxics.Latency(
+            processes=names, direction=self.direction, latency=self.delay, jitter=self.jitter, seed=seed
+        )
 
     def _what(self) -> str:
         return f"bytes are {self.delay:g} s late" + (f", give or take {self.jitter:g} s," if self.jitter else "")
@@ -139,8 +143,8 @@ class Throttle(Lasting):
         super().__post_init__()
         positive(self, "bytes_per_second")
 
-    def _trouble(self, names: list[str]) -> Trouble:
-        return Narrow(processes=names, direction=self.direction, rate=self.bytes_per_second)
+    def _toxic(self, names: list[str]) -> Toxic:
+        return toxics.Bandwidth(processes=names, direction=self.direction, rate=self.bytes_per_second)
 
     def _what(self) -> str:
         return f"{self.bytes_per_second:g} bytes/s"
@@ -162,8 +166,8 @@ class Hold(Lasting):
 
     kind: ClassVar[str] = "hold"
 
-    def _trouble(self, names: list[str]) -> Trouble:
-        return Held(processes=names, direction=self.direction)
+    def _toxic(self, names: list[str]) -> Toxic:
+        return toxics.Hold(processes=names, direction=self.direction)
 
     def _what(self) -> str:
         return "bytes are held"
@@ -185,8 +189,8 @@ class Drop(Lasting):
 
     kind: ClassVar[str] = "drop"
 
-    def _trouble(self, names: list[str]) -> Trouble:
-        return Lost(processes=names, direction=self.direction)
+    def _toxic(self, names: list[str]) -> Toxic:
+        return toxics.Drop(processes=names, direction=self.direction)
 
     def _what(self) -> str:
         return "bytes vanish"
@@ -206,7 +210,7 @@ class Reset(WireFault):
     def start(self, stage: Stage) -> dict[str, Any]:
         """Reset them."""
         names = self._names(stage)
-        return {"processes": names, "hit": self._wire(stage).reset(names) if names else 0}
+        return {"processes": names, "hit": self._proxy(stage).reset(names) if names else 0}
 
     def stop(self, stage: Stage) -> dict[str, Any]:
         """It was over at once."""
@@ -240,7 +244,7 @@ class Refuse(WireFault):
         """First let nobody in, then throw everybody out."""
         facts = super().start(stage)
         names = facts["processes"]
-        self.remember(self._wire(stage).reset(names) if names else 0)
+        self.remember(self._proxy(stage).reset(names) if names else 0)
         return facts | {"hit": self.kept}
 
     def ends_after(self) -> float | None:
@@ -255,8 +259,8 @@ class Refuse(WireFault):
         """Who is shut out."""
         return f"{facts['target'] or 'nobody'} cannot reach Redis for {self.seconds:g} s"
 
-    def _trouble(self, names: list[str]) -> Trouble:
-        return Refused(processes=names)
+    def _toxic(self, names: list[str]) -> Toxic:
+        return toxics.Refuse(processes=names)
 
 
 @dataclass(frozen=True)
@@ -298,5 +302,5 @@ class CutReply(WireFault):
         which = f"reply {self.nth}" + (f" to {self.nth + self.times - 1}" if self.times > 1 else "")
         return f"{facts['target'] or 'nobody'} will not get {which} to {self.command.upper()}"
 
-    def _trouble(self, names: list[str]) -> Trouble:
-        return Cut(processes=names, command=self.command, nth=self.nth, times=self.times)
+    def _toxic(self, names: list[str]) -> Toxic:
+        return toxics.CutReply(processes=names, command=self.command, nth=self.nth, times=self.times)

@@ -17,7 +17,7 @@ from streamlab.observe.journal import Journal
 from streamlab.servers import Server, connect
 
 if TYPE_CHECKING:
-    from streamlab.faults.proxy import Wire
+    from streamlab.faults.proxy import Proxy
 
 GROUP = "workers"
 
@@ -63,14 +63,14 @@ class Stage:
         moves = server.kind == "container" and any(
             fault.kind in {"redis-restart", "aof-cut"} for fault in experiment.plan()
         )
-        self.wire: Wire | None = self._make_wire() if needed or moves else None
-        self._url = self.wire.open("lab") if self.wire and moves else server.url
+        self.proxy: Proxy | None = self._make_proxy() if needed or moves else None
+        self._url = self.proxy.listen("lab") if self.proxy and moves else server.url
         self.client: redis.Redis = self.connect()
 
-    def _make_wire(self) -> Wire:
-        from streamlab.faults.proxy import Wire  # brings asyncio, which most runs do without
+    def _make_proxy(self) -> Proxy:
+        from streamlab.faults.proxy import Proxy  # brings asyncio, which most runs do without
 
-        return Wire(lambda: self.server.url, self._witness, stream=self.stream)  # a dead letter is no job
+        return Proxy(lambda: self.server.url, self._witness, stream=self.stream)  # a dead letter is no job
 
     def connect(self) -> redis.Redis:
         """Return one more client of the lab's own."""
@@ -79,8 +79,8 @@ class Stage:
     def close(self) -> None:
         """End what still runs."""
         self.crew.close()
-        if self.wire:
-            self.wire.close()
+        if self.proxy:
+            self.proxy.close()
         for journal in self.witnesses:
             journal.close()
         self.client.close()
@@ -109,8 +109,8 @@ class Stage:
         """SIGSTOP it, and wait until it stands still and what it has sent has left the proxy."""
         self._stopped.setdefault(worker, set()).add(by)
         self.crew[worker].freeze()
-        if self.wire:
-            self.wire.settle()
+        if self.proxy:
+            self.proxy.flush()
 
     def thaw(self, worker: str, by: int) -> bool:
         """SIGCONT it where this was the last fault that wanted it to stand; False: somebody else had done so before."""
@@ -182,7 +182,7 @@ class Stage:
 
     def _task(self, name: str, incarnation: int) -> dict[str, Any]:
         foreign = bool(self.foreign and name != "producer")
-        url = self.wire.open(name, incarnation, foreign=foreign) if self.wire else self.server.url
+        url = self.proxy.listen(name, incarnation, custom=foreign) if self.proxy else self.server.url
         return {
             "url": url,
             "stream": self.stream,

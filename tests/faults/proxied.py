@@ -1,4 +1,4 @@
-"""What the tests of the proxy share: journals that remember, and a client that is no more than a socket."""
+"""What the tests of the proxy share: event logs that remember, and a client that is no more than a socket."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 OK = b"+OK\r\n"
 
 
-class Journal:
+class Log:
     """Keeps events as (kind, entry, job, deliveries, note)."""
 
     def __init__(self):
@@ -25,12 +25,12 @@ class Journal:
         return [kind for kind, *_ in self.all]
 
 
-class Journals(dict):
-    """Gives a journal for each process and incarnation."""
+class Logs(dict):
+    """Opens an event log of each process and incarnation."""
 
     def __call__(self, process, incarnation):
-        assert (process, incarnation) not in self, "one journal for each, and no more"
-        self[process, incarnation] = Journal()
+        assert (process, incarnation) not in self, "one log for each, and no more"
+        self[process, incarnation] = Log()
         return self[process, incarnation]
 
     @property

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from redis.exceptions import ConnectionError
 
-from streamlab.faults.proxy import Wire
-from streamlab.faults.trouble import Cut
+from streamlab.faults.proxy import Proxy
+from streamlab.faults.proxy.toxics import CutReply
 from streamlab.servers import connect
 from streamlab.servers.binaries import best_binary
 from streamlab.servers.own import free_port
@@ -21,7 +21,7 @@ from tests.waiting import wait_until
 
 
 def test_user_password_database_and_options_are_those_of_the_server(any_server):
-    with Wire(lambda: any_server.url[:-1] + "3?client_name=me") as wire, connect(wire.open("worker-1")) as client:
+    with Proxy(lambda: any_server.url[:-1] + "3?client_name=me") as proxy, connect(proxy.listen("worker-1")) as client:
         mine = client.client_info()
         assert (mine["db"], mine["name"]) == (3, "me")
 
@@ -43,14 +43,14 @@ def test_a_server_behind_a_unix_socket(folder):
     path = folder / "redis.sock"
     with somebody_elses(best_binary().path, folder, "--port", "0", "--unixsocket", str(path)):
         wait_until("it listens", lambda: answers(path))  # the file is there a moment earlier
-        with Wire(lambda: f"unix://{path}?db=2") as wire, connect(url := wire.open("worker-1")) as client:
+        with Proxy(lambda: f"unix://{path}?db=2") as proxy, connect(url := proxy.listen("worker-1")) as client:
             mine = client.client_info()
             assert mine["addr"].startswith(str(path))
             assert mine["db"] == 2
             with Raw(url, sign_in=False) as raw:
                 raw.sendall(said(["CLIENT", "SETNAME", "raw"]))
                 assert raw.exactly(5) == OK
-                wire.reset()
+                proxy.reset()
                 with pytest.raises(ConnectionResetError):
                     raw.recv(1)
             wait_until("Redis knows", lambda: not in_redis(client, "raw"))
@@ -71,18 +71,18 @@ def test_a_server_behind_tls(folder):
     with somebody_elses(redis, folder, *options.split(" ")):
         wait_until("it listens", lambda: listens(port))
         with (
-            Wire(lambda: f"{url}?ssl_ca_certs={certificate}") as wire,
-            connect(wire.open("worker-1")) as client,
-            Raw(wire.open("worker-2"), sign_in=False) as raw,
+            Proxy(lambda: f"{url}?ssl_ca_certs={certificate}") as proxy,
+            connect(proxy.listen("worker-1")) as client,
+            Raw(proxy.listen("worker-2"), sign_in=False) as raw,
         ):
             assert client.set("a", "x" * 3_000_000)
             assert len(client.get("a")) == 3_000_000
-            wire.impose("it", Cut(command="GET"))
+            proxy.add("it", CutReply(command="GET"))
             with pytest.raises(ConnectionError):
                 client.get("a")
-            wire.reset(["worker-2"])
+            proxy.reset(["worker-2"])
             with pytest.raises(ConnectionResetError):
                 raw.recv(1)
             assert client.ping()
-        with Wire(lambda: url) as wire, connect(wire.open("worker-1")) as client, pytest.raises(ConnectionError):
+        with Proxy(lambda: url) as proxy, connect(proxy.listen("worker-1")) as client, pytest.raises(ConnectionError):
             client.ping()

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError, TimeoutError
 from streamlab.errors import UsageError
 from streamlab.faults.base import from_table
 from streamlab.faults.plan import Plan
-from streamlab.faults.proxy import Wire
+from streamlab.faults.proxy import Proxy
 from streamlab.faults.wire import CutReply, Delay, Drop, Hold, Refuse, Reset, Throttle
 from streamlab.servers import connect
 from tests.faults.proxied import Raw, said
@@ -22,20 +22,20 @@ KINDS = {kind.kind: kind for kind in (CutReply, Delay, Drop, Hold, Refuse, Reset
 
 @pytest.fixture
 def stage(any_server):
-    with Wire(lambda: any_server.url) as wire:
-        yield SimpleNamespace(wire=wire, workers=lambda: ["worker-1", "worker-2"], oldest=lambda: "worker-2")
+    with Proxy(lambda: any_server.url) as proxy:
+        yield SimpleNamespace(proxy=proxy, workers=lambda: ["worker-1", "worker-2"], oldest=lambda: "worker-2")
 
 
 @pytest.fixture
 def one(stage):
-    with connect(stage.wire.open("worker-1"), socket_timeout=0.4) as client:
+    with connect(stage.proxy.listen("worker-1"), socket_timeout=0.4) as client:
         client.ping()
         yield client
 
 
 @pytest.fixture
 def two(stage):
-    with connect(stage.wire.open("worker-2"), socket_timeout=0.4) as client:
+    with connect(stage.proxy.listen("worker-2"), socket_timeout=0.4) as client:
         client.ping()
         yield client
 
@@ -70,8 +70,8 @@ def test_delay(stage, one, two):
 
 def test_the_same_seed_gives_the_same_jitter():
     def times(**more):
-        trouble = Delay("worker-1", at=1, delay=0.1, jitter=0.1, seconds=1, **more)._trouble(["worker-1"])
-        return [trouble.seconds() for _ in range(20)]
+        toxic = Delay("worker-1", at=1, delay=0.1, jitter=0.1, seconds=1, **more)._toxic(["worker-1"])
+        return [toxic.seconds() for _ in range(20)]
 
     assert times() == times() != times(seed=2)
     assert min(times()) < 0.1 < max(times()) < 0.2
@@ -89,7 +89,7 @@ def test_throttle(stage, one, key):
 def test_hold(stage, any_server, key):
     """Redis gets it when it is over, and not before; the process still is connected."""
     fault = Hold("worker-1", at=1, seconds=5)
-    with Raw(stage.wire.open("worker-1")) as raw, any_server.client() as direct:
+    with Raw(stage.proxy.listen("worker-1")) as raw, any_server.client() as direct:
         fault.start(stage)
         raw.sendall(said(["SET", key, 1]))
         assert raw.silent()
@@ -112,7 +112,7 @@ def test_drop(stage, any_server, one, key, direction, done):
 
 def test_reset(stage, one, two):
     fault = Reset("all", at=1)
-    with Raw(stage.wire.open("producer")) as producer:
+    with Raw(stage.proxy.listen("producer")) as producer:
         assert fault.start(stage) == {"processes": ["worker-1", "worker-2"], "hit": 2}
         assert fault.stop(stage) == {}
         assert fault.ends_after() == 0
@@ -202,7 +202,7 @@ def test_a_target_that_is_not_there(stage, target):
 
 def test_without_a_proxy():
     with pytest.raises(UsageError, match="no proxy"):
-        Reset("worker-1", at=1).start(SimpleNamespace(wire=None, workers=lambda: ["worker-1"]))
+        Reset("worker-1", at=1).start(SimpleNamespace(proxy=None, workers=lambda: ["worker-1"]))
 
 
 @pytest.mark.parametrize(

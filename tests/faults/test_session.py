@@ -1,0 +1,148 @@
+"""The RESP session: whatever bytes come, in whatever pieces, they pass unharmed, and a cut is exact."""
+
+import time
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamlab.faults.proxy import session
+from streamlab.faults.proxy.session import Requests, Session
+from streamlab.faults.proxy.tap import Process, Tap
+from streamlab.faults.proxy.toxics import CutReply
+from tests.faults.proxied import Log, said
+
+TEXT = st.one_of(st.binary(max_size=40), st.sampled_from([b"", b"\r\n", b"\r", b"$3\r\nabc\r\n", b"*1\r\n"]))
+LINE = st.text(st.characters(codec="ascii", exclude_characters="\r\n"), max_size=12).map(str.encode)
+NUMBER = st.integers(-(2**63), 2**63 - 1)
+
+
+def bulk(value, kind=b"$"):
+    return b"%s%d\r\n%s\r\n" % (kind, len(value), value)
+
+
+def many(kind, values, each=1):
+    return b"%s%d\r\n%s" % (kind, len(values) // each, b"".join(values))
+
+
+KEYS = TEXT.map(bulk)
+LEAVES = st.one_of(
+    KEYS,
+    TEXT.map(lambda value: bulk(b"txt:" + value, b"=")),
+    LINE.map(lambda line: b"+%s\r\n" % line),
+    LINE.map(lambda line: b"-ERR %s\r\n" % line),
+    NUMBER.map(lambda number: b":%d\r\n" % number),
+    NUMBER.map(lambda number: b"(%d\r\n" % number),
+    st.sampled_from([b"$-1\r\n", b"*-1\r\n", b"_\r\n", b"#t\r\n", b"#f\r\n", b",1.5e3\r\n", b",inf\r\n", b",nan\r\n"]),
+)
+REPLIES = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4).map(lambda values: many(b"*", values)),
+        st.lists(inner, max_size=4).map(lambda values: many(b"~", values)),
+        st.lists(st.tuples(KEYS, inner).map(b"".join), max_size=3).map(
+            lambda pairs: b"%%%d\r\n" % len(pairs) + b"".join(pairs)
+        ),
+    ),
+    max_leaves=12,
+)
+PUSHES = st.lists(st.lists(LEAVES, min_size=1, max_size=3).map(lambda values: many(b">", values)), max_size=2)
+COMMANDS = st.lists(TEXT, min_size=1, max_size=6)
+SPLITS = st.lists(st.integers(0, 10**6), max_size=30)
+
+
+def pieces(data, splits):
+    places = sorted({0, len(data), *(split % (len(data) + 1) for split in splits)})
+    return [data[start:end] for start, end in pairwise(places)]
+
+
+def encoded(words):
+    return many(b"*", [bulk(word) for word in words])
+
+
+@given(st.lists(COMMANDS, max_size=8), SPLITS)
+def test_requests_are_split_wherever_their_bytes_are(commands, splits):
+    inline = [b"PING\r\n", b"\r\n", b"*0\r\n", b"*-1\r\n", b" set a  b\n"]
+    data = b"".join(map(encoded, commands)) + b"".join(inline)
+    requests = Requests()
+    found = [words for piece in pieces(data, splits) for words in requests.feed(piece)]
+    assert found == [*commands, [b"PING"], [b"set", b"a", b"b"]]
+    assert not requests.broken
+
+
+@given(st.lists(REPLIES, min_size=1, max_size=6), PUSHES, st.integers(0, 10), SPLITS, SPLITS)
+def test_a_cut_withholds_exactly_one_reply_and_what_follows(replies, pushes, nth, asked, answered):
+    """Pushes are no replies. Without a cut every byte passes at once."""
+    nth %= len(replies)
+    cut = CutReply(command="CUT")
+    toxics = [cut]
+    it = Session(Process("w"), Tap(log := Log()), toxics)
+    commands = [["CUT" if number == nth else "GET", number] for number in range(len(replies))]
+    for piece in pieces(said(*commands), asked):
+        it.request(piece)
+    before = b"".join((*replies[:nth], *pushes))
+    passed = []
+    for piece in pieces(before + b"".join(replies[nth:]), answered):
+        passed.append(it.reply(piece))
+        if passed[-1].cut:
+            break
+    assert b"".join(each.data for each in passed) == before
+    assert (passed[-1].cut, cut.hit) == (True, 1)
+    assert log.of("wire_cut") == [("", -1, 0, "w CUT")]
+
+
+@given(st.lists(REPLIES, min_size=1, max_size=6), SPLITS, st.booleans())
+def test_all_bytes_pass_when_nothing_is_cut(replies, splits, lifted):
+    """Also those that were kept back for a cut that is removed in time."""
+    toxics = [CutReply(command="GET")] if lifted else []
+    it = Session(Process("w"), Tap(), toxics)
+    it.request(said(*(["GET", number] for number in range(len(replies)))))
+    data = b"".join(replies)
+    passed = it.reply(data[:1]).data
+    toxics.clear()
+    assert passed + b"".join(it.reply(piece).data for piece in pieces(data[1:], splits)) == data
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.one_of(st.binary(max_size=50), REPLIES, COMMANDS.map(encoded)))), st.booleans()
+)
+def test_garbage_passes_and_harms_nobody(chunks, cutting):
+    it = Session(Process("w", Log()), Tap(Log()), [CutReply(command="NONE")] if cutting else [])
+    sent = passed = b""
+    for upstream, data in chunks:
+        if upstream:
+            it.request(data)
+        else:
+            sent += data
+            passed += it.reply(data).data
+    assert passed == sent
+
+
+def test_what_is_no_request_ends_the_parsing_at_once():
+    ping = b"*1\r\n$4\r\nPING\r\n"
+    for head in (b"*1\r\n:1", b"*2\r\n$4\r\nPING\r\n*1", b"*2000000", b"*1\r\n$999999999", b"*+1", b"*-7"):
+        requests = Requests()
+        assert requests.feed(ping + head + b"\r\n" + ping) == [[b"PING"]]
+        assert requests.broken
+
+
+def test_memory_is_bounded(monkeypatch):
+    monkeypatch.setattr(session, "MAX_LINE", 40)
+    monkeypatch.setattr(session, "MAX_SIZE", 100)
+    for data in (b"x" * 50, b"*9\r\n" + b"$10\r\n0123456789\r\n" * 8, b"*2\r\n$200\r\n" + b"x" * 120):
+        requests = Requests()
+        assert [words for at in range(len(data)) for words in requests.feed(data[at : at + 1])] == []
+        assert requests.broken
+    it = Session(Process("w"), Tap(log := Log()), [])
+    it.request(said(["XADD", "s", "*"], ["XADD", "s"]))
+    for data in (b"$200\r\n", b"x" * 100, b"x" * 100, b"\r\n", b"-ERR \r\n"):
+        assert it.reply(data).data == data
+    assert log.all == [], "behind a reply that is too long nothing is parsed"
+
+
+def test_long_ones_in_many_pieces_are_parsed_once():
+    words = [b"XADD", b"s", b"*", *[b"7"] * 50_000]
+    data, requests = encoded(words), Requests()
+    started = time.monotonic()
+    assert [it for at in range(0, len(data), 100) for it in requests.feed(data[at : at + 100])] == [words]
+    assert time.monotonic() - started < 1
