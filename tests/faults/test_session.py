@@ -118,6 +118,16 @@ def test_garbage_passes_and_harms_nobody(chunks, cutting):
     assert passed == sent
 
 
+def test_a_reply_that_nobody_asked_for_ends_the_parsing_unless_it_is_an_error():
+    """Redis may say that it closes the connection."""
+    for unasked, tapped in ((b"-ERR max clients\r\n", 1), (b"+HELLO\r\n", 0)):
+        it = Session(Process("w"), Tap(log := Log()), [])
+        it.reply(unasked)
+        it.request(said(["XADD", "s", "*", "job", 1]))
+        it.reply(b"$3\r\n1-1\r\n")
+        assert len(log.all) == tapped
+
+
 def test_what_is_no_request_ends_the_parsing_at_once():
     ping = b"*1\r\n$4\r\nPING\r\n"
     for head in (b"*1\r\n:1", b"*2\r\n$4\r\nPING\r\n*1", b"*2000000", b"*1\r\n$999999999", b"*+1", b"*-7"):

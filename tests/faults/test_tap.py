@@ -226,6 +226,9 @@ def test_an_xack_of_several_that_counts_fewer(log):
     xack(it, [b"6-0", b"7-0"], 1)
     it.answered(Process("w"), b"XAUTOCLAIM", b"XAUTOCLAIM s g c 0 0-0".split(), [b"0-0", [], [b"8-0"]])
     xack(it, [b"8-0", b"9-0"], 1)
+    again = [[b"s", [[b"1-0", [b"job", b"1"]]]]]  # as after XGROUP SETID
+    it.answered(Process("w"), b"XREADGROUP", b"XREADGROUP GROUP g c STREAMS s >".split(), again)
+    xack(it, [b"1-0", b"10-0"], 1)
     assert [(entry, note) for entry, _, _, note in log.of("wire_acked")] == [
         ("1-0", "w"),
         ("2-0", "w"),
@@ -235,6 +238,8 @@ def test_an_xack_of_several_that_counts_fewer(log):
         ("6-0", "w 1 of 2"),
         ("7-0", "w 1 of 2"),
         ("9-0", "w"),
+        ("1-0", "w 1 of 2"),
+        ("10-0", "w 1 of 2"),
     ]
 
 
