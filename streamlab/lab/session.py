@@ -116,7 +116,7 @@ class Session:
     def run(self) -> None:
         """Prepare, run, heal, drain; then write down what is left."""
         self.prepare()
-        if self.stage.wire is None:  # else the proxy, in a thread of this process, would be late
+        if self.stage.proxy is None:  # else the proxy, in a thread of this process, would be late
             threading.Thread(target=_load_readers, name="load readers", daemon=True).start()
         it = self.experiment
         self.say(
