@@ -2,11 +2,11 @@
 
 import pytest
 from redis.exceptions import ConnectionError, ResponseError
-from streamlab.servers import connect
 
 from streamlab.faults.proxy import Proxy, tap
 from streamlab.faults.proxy.tap import Process, Tap
 from streamlab.faults.proxy.toxics import CutReply, Hold
+from streamlab.servers import connect
 from tests.faults.proxied import Log, Logs, Raw, said
 from tests.waiting import wait_until
 
