@@ -132,8 +132,8 @@ class History:
 
         `fault`, `family` ('worker', 'wire', 'redis', 'operator', '' = not told), `target`, `name` (kind and target, for
         a reader), `start`, `end` (s, NaN = never ended), `held` (messages that the target held) and `hit` (what else it
-        met: connections, entries, messages; NaN = not told), `details` (what the lab wrote when it began and, over
-        that, when it ended; a dict).
+        met: connections, entries, messages; NaN = not told), `kills` (its target died
+        when it began), `record` (the `FaultRecord` with all that the lab wrote).
         """
         return faults_table(self.events, self.folder / "events")
 

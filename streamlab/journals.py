@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from streamlab.errors import DataError
+from streamlab.faultrecord import FaultRecord
 from streamlab.files import read
 from streamlab.record import FIELDS, HEADER, KINDS, MAGIC, RECORD, SPARE_BYTES, TEXT_LENGTH, VERSION, parse_entry
 
@@ -144,44 +145,44 @@ def _jobs(jobs: _Array, entry: pd.Categorical[str]) -> pd.arrays.IntegerArray:
 
 def faults_table(events: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """What the lab wrote of its faults, one row a fault; `History.faults` has its columns. Raises DataError."""
-    met: Counter[object] = Counter()  # messages, by the number of the fault inside a worker that met them
+    met: Counter[int] = Counter()  # messages, by the number of the fault inside a worker that met them
     for note, times in events.loc[(events["kind"] == "fault_hit").to_numpy(), "note"].value_counts().items():
         if times:
-            met[_details(folder, "fault_hit", str(note))["index"]] += int(times)
+            met[hit_by(str(note), folder)] += int(times)
     rows: list[dict[str, Any]] = []
     running: dict[object, dict[str, Any]] = {}
     told = events[events["kind"].isin(["fault_on", "fault_off"]).to_numpy()]
     for time, kind, note in zip(told["time"], told["kind"], told["note"], strict=True):
-        details = _details(folder, kind, note)
-        fault, target = str(details["fault"]), str(details.get("target", ""))
-        key = details.get("index", (fault, target))  # its place in the plan, where it had one
+        record = _record(folder, kind, note)
+        key = (record.fault, record.target) if record.index < 0 else record.index
         if kind == "fault_on":
-            row: dict[str, Any] = {"fault": fault, "family": str(details.get("family", "")), "target": target}
-            row |= {"name": f"{fault} {target}".strip(), "start": time, "end": np.nan, "details": details}
-            running[key] = row
-            rows.append(row)
+            running[key] = {"start": time, "end": np.nan, "record": record}
+            rows.append(running[key])
         elif key in running:
-            row = running.pop(key)
-            row |= {"end": time, "details": row["details"] | details}
+            running.pop(key).update(end=time, record=record)
     for row in rows:
-        row |= {"held": row["details"].get("held"), "hit": _hit(row["details"], met)}
-    columns = ["fault", "family", "target", "name", "start", "end", "held", "hit", "details"]
-    return pd.DataFrame(rows, columns=columns).astype({"start": float, "end": float, "held": float, "hit": float})
+        record = row["record"]
+        row |= {name: getattr(record, name) for name in ("fault", "family", "target", "name", "held", "hit")}
+        row["kills"] = record.kills and not record.inside
+        if record.inside:
+            row["hit"] = met[record.index]
+    numbers = dict.fromkeys(("start", "end", "held", "hit"), float)
+    columns = ["fault", "family", "target", "name", *numbers, "kills", "record"]
+    return pd.DataFrame(rows, columns=columns).astype({**numbers, "kills": bool})
 
 
-def _hit(details: dict[str, Any], met: Counter[object]) -> float | None:
-    """How much a fault met: what it said, or, of one inside a worker, what the worker's process wrote."""
-    index = details.get("index")
-    inside = index in met or (details.get("family") == "worker" and "held" not in details)
-    return details.get("hit", met[index] if inside else None)
-
-
-def _details(folder: Path, kind: str, note: str) -> dict[str, Any]:
-    needed = "index" if kind == "fault_hit" else "fault"
+def hit_by(note: str, folder: Path | str = "") -> int:
+    """The number of the fault that met a message, of the note of an event `fault_hit`. Raises DataError."""
     try:
-        details = {key: value for key, value in json.loads(note).items() if value is not None}
-        _ = details[needed], hash(details.get("index")), float(details.get("held", 0)), float(details.get("hit", 0))
-        _ = list(details.get("entries", [])), parse_entry(str(details.get("below", "")))
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise DataError(f'{folder}: {kind} with note {note!r}, expected {{"{needed}": ...}}') from None
-    return details
+        return int(json.loads(note)["index"])
+    except (ValueError, TypeError, KeyError):
+        raise DataError(f'{folder}: fault_hit with note {note!r}, expected {{"index": ...}}') from None
+
+
+def _record(folder: Path, kind: str, note: str) -> FaultRecord:
+    try:
+        record = FaultRecord.read(note)
+        parse_entry(record.below)
+    except ValueError as error:
+        raise DataError(f"{folder}: {kind} with note {note!r}, expected the record of a fault ({error})") from None
+    return record

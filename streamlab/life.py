@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
 from dataclasses import dataclass
 from html import escape
@@ -12,6 +11,7 @@ import pandas as pd
 
 from streamlab.errors import UsageError
 from streamlab.history import History
+from streamlab.journals import hit_by
 
 if TYPE_CHECKING:
     from streamlab.plot import Picture
@@ -96,7 +96,7 @@ class Life:
         """What the plan and the processes say; a worker with the number of its `lives`, or as one."""
         due = self.events["due"].dropna()
         lines = [(float(due.iloc[0]), "plan", "due")] if len(due) else []
-        faults = {fault["details"].get("index"): fault["name"] for fault in self.history.faults.to_dict("records")}
+        faults = {record.index: record.name for record in self.history.faults["record"]}
         for event in self.events.to_dict("records"):
             kind, who = str(event["kind"]), str(event["process"])
             if who == "wire":
@@ -108,7 +108,7 @@ class Life:
                 what += f" {event['note']}"
             what += f" (delivery {event['deliveries']})" if event["deliveries"] else ""
             if kind == "fault_hit":
-                what = f"was hit by {faults.get(json.loads(event['note'])['index'], 'a fault')}"
+                what = f"was hit by {faults.get(hit_by(event['note']), 'a fault')}"
             elif who != "Redis" and event["note"]:
                 what += f": {event['note']}"
             lines.append((float(event["time"]), who, what))

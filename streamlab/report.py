@@ -19,6 +19,7 @@ from streamlab.check import Verdict
 from streamlab.check.classes import definitions
 from streamlab.check.facts import FATES
 from streamlab.errors import UsageError
+from streamlab.faultrecord import FaultRecord
 from streamlab.history import History
 from streamlab.life import Life
 
@@ -144,14 +145,13 @@ def _faults(history: History) -> str:
     columns = ("from", "to", "family", "fault", "target", "held", "hit", "details")
     rows = []
     for fault in history.faults.to_dict("records"):
-        told = {key: value for key, value in fault["details"].items() if key not in _TOLD}
         values = {
             "from": f"{fault['start']:.2f} s",
             "to": "never undone" if pd.isna(fault["end"]) else f"{fault['end']:.2f} s",
             "family": fault.get("family") or "worker",
             "held": _whole(fault["held"]),
             "hit": _whole(fault.get("hit")),
-            "details": "; ".join(f"{key}: {_short(value)}" for key, value in told.items()),
+            "details": _details(fault["record"]),
         }
         cells = (escape(str(values.get(column, fault.get(column, "")))) for column in columns)
         rows.append("".join(f"<td>{cell}</td>" for cell in cells))
@@ -159,7 +159,11 @@ def _faults(history: History) -> str:
     return f'<div class="wide"><table><tr>{head}</tr>{"".join(f"<tr>{row}</tr>" for row in rows)}</table></div>'
 
 
-_TOLD = ("index", "fault", "family", "target", "held", "hit")  # in columns of their own
+def _details(record: FaultRecord) -> str:
+    """What has no column of its own."""
+    told = {name: getattr(record, name) for name in ("entries", "skipped", "lost", "started", "doubt")}
+    parts = [record.said, "" if record.planned else "not planned"]
+    return "; ".join(filter(None, [*parts, *(f"{name}: {_short(value)}" for name, value in told.items() if value)]))
 
 
 def _whole(number: Any) -> str:

@@ -63,8 +63,9 @@ class Story:
     def fault(
         self, fault: str, target: str, at: float, until: float | None = None, off: Any = None, **more: Any
     ) -> Self:
-        """`more` are the facts of its note, `off` those that it adds in the end."""
-        note = {"fault": fault, "target": target, **more}
+        """`more` is the rest of its record, `off` what is added in the end."""
+        declared = {"kills": fault in {"kill", "crash"}, "inside": fault in {"slow", "fail", "crash"}}
+        note = {"fault": fault, "target": target, **declared, **more}
         self.event("fault_on", "lab", at, note=json.dumps(note))
         if until is not None:
             self.event("fault_off", "lab", until, note=json.dumps(note | (off or {})))
@@ -114,7 +115,7 @@ def healthy(folder: Path, jobs: int = 3) -> Story:
 
 def crash(folder: Path, jobs: int = 120, workers: int = 3, kill_at: float = 1.5, claim_at: float = 2.5) -> Story:
     """The tour: jobs every 25 ms; worker-2 is killed with what it holds, the others claim that a second later."""
-    story = Story(folder, faults=[{"fault": "kill", "target": "worker-2", "at": kill_at}])
+    story = Story(folder, faults=[{"kind": "kill", "target": "worker-2", "at": kill_at}])
     held: list[int] = []
     free = [0.0] * workers
     deliveries: dict[int, list[tuple[float, float]]] = {w: [] for w in range(workers)}

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from streamlab.errors import DataError, MissingError, StreamlabError
+from streamlab.faultrecord import FaultRecord
 from streamlab.files import write_json
 from streamlab.history import History
 from streamlab.record import KINDS, RECORD
@@ -96,7 +97,7 @@ def test_reclaimed_is_from_another_worker_and_a_restarted_one_is_another(tmp_pat
 def test_faults_are_paired_by_their_place_in_the_plan_or_by_name(tmp_path: Path) -> None:
     story = Story(tmp_path)
     story.fault("kill", "worker-2", 1.0, held=3, index=0).fault("kill", "worker-1", 1.5, held=1, index=1)
-    story.event("fault_off", "lab", 2.0, note='{"index": 1, "fault": "kill"}')
+    story.event("fault_off", "lab", 2.0, note='{"index": 1, "fault": "kill", "target": "worker-1", "held": 1}')
     story.fault("pause", "worker-1", 3.0, until=4.0).fault("flush", "", 5.0)
     faults = story.load().faults
     assert faults["name"].tolist() == ["kill worker-2", "kill worker-1", "pause worker-1", "flush"]
@@ -117,15 +118,8 @@ def test_a_fault_is_told_by_both_its_notes_and_by_what_met_it(tmp_path: Path) ->
     np.testing.assert_array_equal(faults["held"], [3, 2, np.nan, np.nan, np.nan])
     np.testing.assert_array_equal(faults["hit"], [np.nan, 4, 2, 0, np.nan])
     np.testing.assert_array_equal(faults["end"], [2.0, 1.5, 5.0, 4.5, np.nan])
-    assert faults["details"][1] == {
-        "fault": "reset",
-        "target": "all",
-        "family": "wire",
-        "index": 1,
-        "hit": 4,
-        "held": 2,
-        "lost": 7,
-    }
+    record = FaultRecord(fault="reset", target="all", family="wire", index=1, hit=4, held=2, lost=7)
+    assert faults["record"][1] == record
 
 
 def test_the_stream_in_the_end(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_messages_names_and_settings_are_text_and_nothing_else(tmp_path: Path) -
     story.add(0, 0.1).work(0, worker, 0.2, "read started")
     story.event("failed", worker, 0.25, 0, note=f"{EVIL}\x00\ud7ff")
     story.work(0, "worker-2", 1.0, "claimed started done acked", deliveries=2)
-    story.fault(EVIL, worker, 0.3, 0.4, **{EVIL: [EVIL] * 2}).sample(0.1, "pending", 1, worker)
+    story.fault(EVIL, worker, 0.3, 0.4, said=EVIL, entries=[EVIL] * 2).sample(0.1, "pending", 1, worker)
     environment = json.loads((story.folder / "environment.json").read_text()) | {EVIL: {EVIL: [EVIL]}}
     (story.folder / "environment.json").write_text(json.dumps(environment))
     reader = read(story.end())

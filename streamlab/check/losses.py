@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from streamlab.faultrecord import FaultRecord
 from streamlab.history import History
 from streamlab.record import parse_entry
 
@@ -72,12 +73,12 @@ def _removed_at(history: History, lost: pd.DataFrame) -> npt.NDArray[np.float64]
     entries = lost["entry"].astype("object")
     removed_at = np.full(len(lost), np.inf)
     for fault in history.faults[history.faults["family"] == "operator"].to_dict("records"):
-        listed = list(fault["details"].get("entries", []))
-        covers = entries.isin(listed).to_numpy()
-        if below := fault["details"].get("below"):
-            limit = parse_entry(str(below))
+        record: FaultRecord = fault["record"]
+        covers = entries.isin(record.entries).to_numpy()
+        if record.below:
+            limit = parse_entry(record.below)
             covers = covers | np.array([entry != "" and parse_entry(entry) < limit for entry in entries], dtype=bool)
-        elif listed and fault["hit"] > len(listed):
+        elif record.entries and fault["hit"] > len(record.entries):
             covers = covers | (added <= fault["start"])
         removed_at[covers] = np.minimum(removed_at[covers], fault["start"])
     return removed_at
@@ -87,13 +88,13 @@ def _may_be_redis(history: History, lost: pd.DataFrame) -> _Bools:
     """Whether nobody else can have deleted the entry.
 
     Somebody else's worker or producer may have done so without a witness. With them Redis is held to blame only where a
-    fault says that it lost something (`lost` or `entries` in its note), after the entry was added.
+    fault says that it lost something (`lost` or `entries` in its record), after the entry was added.
     """
     if not (history.experiment.get("worker") or history.experiment.get("producer")):
         return np.ones(len(lost), dtype=bool)
     may = np.zeros(len(lost), dtype=bool)
     for fault in history.faults[history.faults["family"] == "redis"].to_dict("records"):
-        if fault["details"].get("lost") or fault["details"].get("entries"):
+        if fault["record"].lost or fault["record"].entries:
             may = may | ~(fault["end"] < lost["added"].to_numpy())  # either may be NaN: not told
     return may
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from streamlab.faultrecord import FaultRecord
 from streamlab.history import History
+from streamlab.journals import hit_by
 from streamlab.record import DELIVERIES
 
 
@@ -62,13 +63,13 @@ def _strikes(history: History, fault: dict[Hashable, Any]) -> list[tuple[str, fl
     if fault["held"] > 0:
         known = fault["target"] in events["process"].cat.categories
         return [(fault["target"] if known else "", fault["start"])]
-    if fault["fault"] != "crash":
+    record: FaultRecord = fault["record"]
+    if not (record.kills and record.inside):
         return []
     # Ordered beforehand: a process dies at the first message that it meets.
     hits = events[(events["kind"] == "fault_hit").to_numpy()]
     rows = zip(hits["process"], hits["time"], hits["note"], strict=True)
-    index = fault["details"].get("index")
-    return [(process, time) for process, time, note in rows if json.loads(note)["index"] == index]
+    return [(process, time) for process, time, note in rows if hit_by(note) == record.index]
 
 
 class _Holding:

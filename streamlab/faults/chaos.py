@@ -54,13 +54,13 @@ KINDS: tuple[_Maker, ...] = (
 
 
 def _known(fault: Fault) -> Fault:
-    """The same for somebody else's worker, which tells nobody when it has read or acked: it dies a step away."""
+    """The same for a custom worker, which tells nobody when it has read or acked: it dies a step away."""
     after = {"read": "started", "acked": "done"}.get(getattr(fault, "after", ""))
     return dataclasses.replace(fault, after=after) if after else fault  # type: ignore[call-arg]
 
 
-def chaos(seed: int, count: int, seconds: float, *, foreign: bool = False) -> list[Fault]:
-    """`count` faults within the first `seconds`; the same seed gives the same faults. `foreign`: for any worker.
+def chaos(seed: int, count: int, seconds: float, *, custom: bool = False) -> list[Fault]:
+    """`count` faults within the first `seconds`; the same seed gives the same faults. `custom`: for any worker.
 
     >>> len(chaos(seed=7, count=3, seconds=2.0))
     3
@@ -68,4 +68,4 @@ def chaos(seed: int, count: int, seconds: float, *, foreign: bool = False) -> li
     chance = random.Random(f"chaos {seed}")
     times = sorted(round(chance.uniform(0.1 * seconds, 0.9 * seconds), 3) for _ in range(count))
     faults = [chance.choice(KINDS)(chance, at) for at in times]
-    return [_known(fault) for fault in faults] if foreign else faults
+    return [_known(fault) for fault in faults] if custom else faults

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from streamlab.faults.base import Stage
+if TYPE_CHECKING:
+    from streamlab.lab.context import RunContext
 
 #: Entry IDs that a fault writes down at most; its `hit` has the full number.
 LISTED = 1000
@@ -78,22 +79,22 @@ class Look:
         return [*self.held, *self.unread][:LISTED]
 
 
-def look(stage: Stage, *command: str, upto: str = "+") -> Look:
+def look(context: RunContext, *command: str, upto: str = "+") -> Look:
     """Look at what is unfinished up to an ID (`(ID` for below it), and run a command in the same moment."""
-    reply: Any = stage.client.eval(_LOOK, 1, stage.stream, stage.group, LISTED, upto, *command)
+    reply: Any = context.client.eval(_LOOK, 1, context.stream, context.group, LISTED, upto, *command)
     return Look(*reply)
 
 
-def gone(stage: Stage, before: Look) -> dict[str, Any]:
-    """What the stream does not hold any more: `lost` entries, and `entries`, those of them that were unfinished.
+def gone(context: RunContext, before: Look) -> tuple[int, list[str]]:
+    """How many entries the stream does not hold any more, and which of them were unfinished.
 
     Only what the look saw can be missed: entries that were added and lost since then are not counted.
     """
-    with stage.client.pipeline(transaction=True) as ask:
-        ask.xlen(stage.stream)
-        ask.xrange(stage.stream, min=f"({before.newest}" if before.newest else "-")
+    with context.client.pipeline(transaction=True) as ask:
+        ask.xlen(context.stream)
+        ask.xrange(context.stream, min=f"({before.newest}" if before.newest else "-")
         for entry in before.entries:
-            ask.xrange(stage.stream, entry, entry)
+            ask.xrange(context.stream, entry, entry)
         length, newer, *found = ask.execute()
     missing = [entry for entry, rows in zip(before.entries, found, strict=True) if not rows]
-    return {"lost": before.length - (length - len(newer)), "entries": missing}
+    return before.length - (length - len(newer)), missing

@@ -2,147 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, get_args
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from streamlab.errors import UnsupportedError, UsageError
-from streamlab.faults.base import Stage, positive
+from streamlab.faultrecord import FaultRecord
 from streamlab.faults.look import gone, look
 from streamlab.faults.redis import RedisFault, connections
+from streamlab.schema import Count, Positive
 from streamlab.servers.own import How
 
+if TYPE_CHECKING:
+    from streamlab.lab.context import RunContext
 
-@dataclass(frozen=True)
-class RestartRedis(RedisFault):
-    """Redis ends by a signal, and is started again on the data that it left.
+
+@dataclass(frozen=True, kw_only=True)
+class RestartRedis(RedisFault, kind="redis-restart", restarts_redis=True):
+    """Redis ends by a signal, and is started again on the data that it left. `hit` counts the run's connections.
 
     What it lost follows from the signal and its persistence: by SIGKILL without an append-only file everything, by
     SIGTERM with snapshots nothing. SIGKILL is no power cut: what Redis had handed to the kernel survives, whatever
     `appendfsync` says; see `CutAppendOnlyFile`.
 
     Args:
-        at: seconds after the first job is due.
         how: "KILL" (SIGKILL) or "TERM" (SIGTERM: it may save, as its persistence says).
         seconds: how long it is down.
     """
 
-    kind: ClassVar[str] = "redis-restart"
-    suffers: ClassVar[str] = "restarted"
+    how: How = "KILL"
+    seconds: Positive = 0.5
 
-    how: str = field(default="KILL", kw_only=True)
-    seconds: float = field(default=0.5, kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive(self, "seconds")
-        if self.how not in get_args(How):
-            raise UsageError(f"fault 'redis-restart': how={self.how!r}, expected KILL or TERM")
-
-    def start(self, stage: Stage) -> dict[str, Any]:
-        """Look at what there is, and end it; `hit` counts the run's connections."""
-        hit = len(connections(stage))
-        self.remember(look(stage))
-        if self.how == "KILL":
-            self.server(stage).kill()
-        else:
-            self.server(stage).terminate()
-        return {"hit": hit, "how": self.how, "persistence": stage.server.persistence, "length": self.kept.length}
-
-    def ends_after(self) -> float | None:
-        """When it is started again."""
-        return self.seconds
-
-    def stop(self, stage: Stage) -> dict[str, Any]:
-        """Start it, and look at what is left."""
-        self.server(stage).restart()
-        return gone(stage, self.kept)
-
-    def said(self, facts: Mapping[str, Any]) -> str:
-        """Down, and for how long."""
-        kept = facts["persistence"]
-        return f"Redis ended (SIG{self.how}, persistence {kept}) with {facts['length']} entries, for {self.seconds:g} s"
+    def strike(self, context: RunContext, record: FaultRecord) -> Iterator[None]:
+        record.hit, before = len(connections(context)), look(context)
+        record.said = (
+            f"Redis ended (SIG{self.how}, persistence {context.server.persistence}) with {before.length} entries, "
+            f"for {self.seconds:g} s"
+        )
+        server = self.server(context)
+        try:
+            if self.how == "KILL":
+                server.kill()
+            else:
+                server.terminate()
+            yield
+        finally:
+            server.restart()
+        record.lost, record.entries = gone(context, before)
 
 
 @dataclass(frozen=True)
-class FlushAll(RedisFault):
-    """FLUSHALL: every key is gone, the stream and the group with them.
+class FlushAll(RedisFault, kind="flushall"):
+    """FLUSHALL: every key is gone, the stream and the group with them. `hit` counts what was unfinished.
 
-    Args:
-        at: seconds after the first job is due; it waits until something is unfinished, for 2 s at most.
+    It waits until something is, for 2 s at most.
     """
 
-    kind: ClassVar[str] = "flushall"
-    suffers: ClassVar[str] = "flushed"
+    def ready(self, context: RunContext, record: FaultRecord) -> bool:
+        return look(context).unfinished > 0
 
-    def ready(self, stage: Stage) -> bool:
-        """When there is something to lose."""
-        return look(stage).unfinished > 0
-
-    def start(self, stage: Stage) -> dict[str, Any]:
-        """Flush; `hit` counts what was unfinished, `length` all entries."""
-        found = look(stage, "FLUSHALL")
-        return {"hit": found.unfinished, "entries": found.entries, "length": found.length}
-
-    def said(self, facts: Mapping[str, Any]) -> str:
-        """What was lost."""
-        return f"FLUSHALL: {facts['length']} entries are gone, {facts['hit']} of them unfinished"
+    def strike(self, context: RunContext, record: FaultRecord) -> Iterator[None]:
+        found = look(context, "FLUSHALL")
+        record.hit, record.entries = found.unfinished, found.entries
+        record.said = f"FLUSHALL: {found.length} entries are gone, {found.unfinished} of them unfinished"
+        yield
 
 
-@dataclass(frozen=True)
-class CutAppendOnlyFile(RedisFault):
+@dataclass(frozen=True, kw_only=True)
+class CutAppendOnlyFile(RedisFault, kind="aof-cut", restarts_redis=True):
     """A *simulated* power cut: SIGKILL, then the end of the append-only file is cut off, then Redis is started again.
 
     No process can cut its machine's power, and after SIGKILL alone the kernel still writes everything. So the end of
-    the file is taken away as if it had never reached the disk. With "aof-always" that is a disk that lied.
+    the file is taken away as if it had never reached the disk. With "aof-always" that is a disk that lied. `hit` counts
+    the bytes.
 
     Args:
-        at: seconds after the first job is due.
-        seconds: everything that Redis writes from `at` on, for so long, is lost; then the power is cut.
-        size: or: the power is cut at `at`, and so many bytes are lost, the last command torn in two, perhaps.
+        seconds: what Redis writes from `at` on is lost for this long; then the power is cut.
+        size: instead: the power is cut at `at`, and this many bytes are lost; the last command may be torn in two.
     """
 
-    kind: ClassVar[str] = "aof-cut"
-    suffers: ClassVar[str] = "cut short"
-
-    seconds: float | None = field(default=None, kw_only=True)
-    size: int | None = field(default=None, kw_only=True)
+    seconds: Positive | None = None
+    size: Count | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if (self.seconds is None) == (self.size is None):
-            raise UsageError("fault 'aof-cut': say either seconds or size")
-        positive(self, "seconds" if self.size is None else "size")
-        if self.size is not None and not isinstance(self.size, int):
-            raise UsageError(f"fault 'aof-cut': size={self.size!r} must be a whole number of bytes")
+            raise UsageError("CutAppendOnlyFile: expected either seconds or size")
 
-    def check(self, stage: Stage) -> None:
-        """There must be an append-only file."""
-        super().check(stage)
-        if not stage.server.persistence.startswith("aof-"):
+    @property
+    def lasts(self) -> float | None:
+        return self.seconds or 0.0
+
+    def check(self, context: RunContext) -> None:
+        super().check(context)
+        if not context.server.persistence.startswith("aof-"):
             raise UnsupportedError(
-                f"fault 'aof-cut': with persistence {stage.server.persistence!r} Redis writes no append-only file: "
+                f"CutAppendOnlyFile: with persistence {context.server.persistence!r} Redis writes no append-only file: "
                 "set persistence = 'aof-everysec' in the experiment"
             )
 
-    def start(self, stage: Stage) -> dict[str, Any]:
-        """See how long the file is now."""
-        self.remember(self.server(stage).append_only_size())
-        return {"simulated": "power cut", "persistence": stage.server.persistence}
-
-    def ends_after(self) -> float | None:
-        """When the power is cut, and is back at once."""
-        return self.seconds or 0.0
-
-    def stop(self, stage: Stage) -> dict[str, Any]:
-        """Cut; `hit` counts the bytes."""
-        before, server = look(stage), self.server(stage)
-        server.kill()
-        cut = server.cut_append_only(self.size, keep=self.kept)
-        server.restart()
-        return {"hit": cut, "length": before.length} | gone(stage, before)
-
-    def said(self, facts: Mapping[str, Any]) -> str:
-        """What will be lost."""
+    def strike(self, context: RunContext, record: FaultRecord) -> Iterator[None]:
+        server = self.server(context)
+        length = server.append_only_size()
         what = f"the last {self.size} bytes" if self.size else f"what Redis writes in the next {self.seconds:g} s"
-        return f"a simulated power cut: {what} will not be on the disk"
+        record.said = f"a simulated power cut ({server.persistence}): {what} will not be on the disk"
+        yield
+        before = look(context)
+        server.kill()
+        record.hit = server.cut_append_only(self.size, keep=length)
+        server.restart()
+        record.lost, record.entries = gone(context, before)

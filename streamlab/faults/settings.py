@@ -2,150 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
 from streamlab.errors import UnsupportedError, UsageError
-from streamlab.faults.base import Family, Stage, positive
+from streamlab.faultrecord import FaultRecord
 from streamlab.faults.redis import RedisFault
+from streamlab.schema import CountOrZero, Positive
 from streamlab.servers.settings import is_ours
 
-# By run and setting: what it was before any fault, and over that what the faults set that go on, each with its number.
-_values: WeakKeyDictionary[Stage, dict[str, list[tuple[int, str]]]] = WeakKeyDictionary()
+if TYPE_CHECKING:
+    from streamlab.lab.context import RunContext
 
 
 @dataclass(frozen=True)
-class SetConfig(RedisFault):
-    """CONFIG SET: somebody changes a setting, and later sets it back.
+class SetConfig(RedisFault, kind="config", family="operator"):
+    """CONFIG SET: somebody changes a setting, and later sets it back. `hit` is 0 where it had that value already.
 
     Args:
         name: of the setting, as in redis.conf: "stream-node-max-entries".
         value: what it is set to, as text: "100".
-        at: seconds after the first job is due.
         seconds: until the old value is set again.
     """
 
-    kind: ClassVar[str] = "config"
-    family: ClassVar[Family] = "operator"
-    suffers: ClassVar[str] = "configured"
-
     name: str
     value: str
-    seconds: float = field(kw_only=True)
+    seconds: Positive = field(kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive(self, "seconds")
-        for name, value in (("name", self.name), ("value", self.value)):
-            if not isinstance(value, str):
-                raise UsageError(f"fault 'config': {name}={value!r} must be text, as in redis.conf")
         if is_ours(self.name):
-            raise UsageError(f"fault 'config': the lab would not find its server again with another {self.name!r}")
+            raise UsageError(f"SetConfig: the lab would not find its server again with another {self.name!r}")
 
-    def check(self, stage: Stage) -> None:
-        """The server must have that setting, and take it while it runs."""
-        super().check(stage)
-        before: Any = stage.client.config_get(self.name)
+    def check(self, context: RunContext) -> None:
+        super().check(context)
+        before: Any = context.client.config_get(self.name)
         if list(before) != [self.name.lower()]:
-            raise UnsupportedError(
-                f"fault 'config': {stage.server.name} has no setting {self.name!r}: see CONFIG GET '*'"
-            )
+            raise UnsupportedError(f"SetConfig: {context.server.name} has no setting {self.name!r}: see CONFIG GET '*'")
         try:
-            stage.client.config_set(self.name, before[self.name.lower()])
+            context.client.config_set(self.name, before[self.name.lower()])
         except ResponseError as error:
             raise UnsupportedError(
-                f"fault 'config': {stage.server.name} does not change {self.name!r} while it runs ({error}): "
+                f"SetConfig: {context.server.name} does not change {self.name!r} while it runs ({error}): "
                 "start it with that setting"
             ) from error
 
-    def start(self, stage: Stage) -> dict[str, Any]:
-        """Set it; `hit` is 0 where it had that value already."""
-        before = _change(stage, self.index, self.name, self.value)
-        after = stage.client.config_get(self.name)[self.name.lower()]
-        return {"hit": int(after != before), "setting": self.name, "value": after, "before": before}
-
-    def ends_after(self) -> float | None:
-        """When it is set back."""
-        return self.seconds
-
-    def stop(self, stage: Stage) -> dict[str, Any]:
-        """Set it back."""
-        _change_back(stage, self.index, self.name)
-        return {}
-
-    def said(self, facts: Mapping[str, Any]) -> str:
-        """Which setting."""
-        return f"{self.name} was {facts['before']!r} and is {facts['value']!r} for {self.seconds:g} s (CONFIG SET)"
+    def strike(self, context: RunContext, record: FaultRecord) -> Iterator[None]:
+        with _changed(context, record.index, self.name, self.value) as (before, after):
+            record.hit = int(after != before)
+            record.said = f"{self.name} was {before!r} and is {after!r} for {self.seconds:g} s (CONFIG SET)"
+            yield
 
 
-@dataclass(frozen=True)
-class LimitMemory(RedisFault):
+@dataclass(frozen=True, kw_only=True)
+class LimitMemory(RedisFault, kind="memory-limit"):
     """Redis reaches `maxmemory`, with the policy `noeviction`: it refuses what would need more memory, XADD first.
 
+    `hit` counts the commands that were refused.
+
     Args:
-        at: seconds after the first job is due.
         seconds: until there is room again.
         spare: bytes that it may still grow by.
     """
 
-    kind: ClassVar[str] = "memory-limit"
-    suffers: ClassVar[str] = "configured"
+    seconds: Positive
+    spare: CountOrZero = 0
 
-    seconds: float
-    spare: int = field(default=0, kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive(self, "seconds")
-        if isinstance(self.spare, bool) or not isinstance(self.spare, int) or self.spare < 0:
-            raise UsageError(f"fault 'memory-limit': spare={self.spare!r} must be a number of bytes, 0 or more")
-
-    def start(self, stage: Stage) -> dict[str, Any]:
-        """Allow no more than is used now."""
-        self.remember(_refused(stage))
-        limit = stage.client.info("memory")["used_memory"] + self.spare
-        _change(stage, self.index, "maxmemory-policy", "noeviction")
-        _change(stage, self.index, "maxmemory", str(limit))
-        return {"limit": limit}
-
-    def ends_after(self) -> float | None:
-        """When there is room again."""
-        return self.seconds
-
-    def stop(self, stage: Stage) -> dict[str, Any]:
-        """Set it back; `hit` counts the commands that were refused."""
-        for name in ("maxmemory", "maxmemory-policy"):
-            _change_back(stage, self.index, name)
-        return {"hit": max(0, _refused(stage) - self.kept)}
-
-    def said(self, facts: Mapping[str, Any]) -> str:
-        """How much there is."""
-        return f"Redis may use no more than {facts['limit']} bytes for {self.seconds:g} s (maxmemory, noeviction)"
+    def strike(self, context: RunContext, record: FaultRecord) -> Iterator[None]:
+        refused = _refused(context)
+        limit = context.client.info("memory")["used_memory"] + self.spare
+        record.said = f"Redis may use no more than {limit} bytes for {self.seconds:g} s (maxmemory, noeviction)"
+        with (
+            _changed(context, record.index, "maxmemory-policy", "noeviction"),
+            _changed(context, record.index, "maxmemory", str(limit)),
+        ):
+            yield
+        record.hit = max(0, _refused(context) - refused)
 
 
-def _change(stage: Stage, index: int, name: str, value: str) -> str:
-    """Set it on behalf of fault `index`; what it was."""
-    before: Any = stage.client.config_get(name)
-    was = str(before[name.lower()])
-    _values.setdefault(stage, {}).setdefault(name.lower(), [(-1, was)]).append((index, value))
-    stage.client.config_set(name, value)
-    return was
+@contextmanager
+def _changed(context: RunContext, index: int, name: str, value: str) -> Iterator[tuple[str, str]]:
+    """Change a setting on behalf of fault `index`: its value before and now.
+
+    In the end it is what another fault still wants, or what it was before all of them.
+    """
+    ask: Any = context.client
+    before = str(ask.config_get(name)[name.lower()])
+    wanted = context.settings.setdefault(name.lower(), [(-1, before)])
+    wanted.append((index, value))
+    try:
+        ask.config_set(name, value)
+        yield before, str(ask.config_get(name)[name.lower()])
+    finally:
+        wanted[:] = [item for item in wanted if item[0] != index]
+        ask.config_set(name, wanted[-1][1])
+        if len(wanted) == 1:
+            del context.settings[name.lower()]
 
 
-def _change_back(stage: Stage, index: int, name: str) -> None:
-    """Set it to what another fault still wants, or to what it was before all of them."""
-    values = _values[stage][name.lower()]
-    values[:] = [item for item in values if item[0] != index]
-    stage.client.config_set(name, values[-1][1])
-    if len(values) == 1:
-        del _values[stage][name.lower()]
-
-
-def _refused(stage: Stage) -> int:
-    """How many commands the server refused for want of memory since it was started."""
-    errors: Any = stage.client.info("errorstats")
+def _refused(context: RunContext) -> int:
+    """How many commands the server has refused for want of memory since it was started."""
+    errors: Any = context.client.info("errorstats")
     return int(errors.get("errorstat_OOM", {}).get("count", 0))

@@ -1,150 +1,114 @@
-"""What can be done to a worker's process from outside: it dies without a word, or stands still and comes back."""
+"""What can be done to a worker's process from outside: SIGKILL and SIGSTOP."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from streamlab.errors import UsageError
-from streamlab.faults.base import Family, Fault, Stage, check_target, is_seconds, positive, targets
+from redis.exceptions import RedisError
+
+from streamlab.faultrecord import FaultRecord
+from streamlab.faults.base import TargetedFault
+from streamlab.schema import Count, Positive, Seconds
+
+if TYPE_CHECKING:
+    from streamlab.lab.context import RunContext
 
 
-@dataclass(frozen=True)
-class WorkerFault(Fault):
+@dataclass(frozen=True, kw_only=True)
+class WorkerFault(TargetedFault, family="worker"):
     """The base of faults that hit a worker while it holds messages; to hit an idle one would show nothing.
 
     It strikes at the first moment from `at` on at which `target` has at least `holding` pending entries, and no more
     than 2 s later. The worker is stopped for the look, so that what was seen is still true when the fault strikes.
     """
 
-    family: ClassVar[Family] = "worker"
+    holding: Count = 1
 
-    target: str
-    holding: int = field(default=1, kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if isinstance(self.holding, bool) or not isinstance(self.holding, int) or self.holding < 1:
-            raise UsageError(f"fault {self.kind!r}: holding={self.holding!r} must be a whole number, 1 or more")
-
-    def check(self, stage: Stage) -> None:
-        """The target must be one of the workers."""
-        check_target(self, stage)
-
-    def ready(self, stage: Stage) -> bool:
-        """When the target holds enough. It then stands still, and `start` follows."""
-        names = self._alive(stage)
+    def ready(self, context: RunContext, record: FaultRecord) -> bool:
+        names = self._alive(context)
         held = 0
         try:
             for name in names:
-                stage.freeze(name, self.index)
-                stage.pending(name)  # behind this answer, an XACK that was on its way has arrived
-                held += stage.pending(name)
+                context.freeze(name, record.index)
+                context.pending(name)  # behind this answer, an XACK that was on its way has arrived
+                held += context.pending(name)
         finally:
             if held < self.holding:
                 for name in names:
-                    stage.thaw(name, self.index)
-        return held >= self.holding
+                    context.thaw(name, record.index)
+        return held >= self.holding  # the workers stand still, and `strike` follows
 
-    def said(self, facts: Mapping[str, Any]) -> str:
-        """What was done to whom, and what it held."""
-        return f"{self._did(facts['target'] or 'nobody')} while it held {facts['held']} message(s)"
-
-    def _alive(self, stage: Stage) -> list[str]:
-        return [name for name in targets(self.target, stage) if stage.alive(name)]
-
-    def _did(self, target: str) -> str:
-        raise NotImplementedError
+    def _alive(self, context: RunContext) -> list[str]:
+        return [name for name in self.targets(context) if context.alive(name)]
 
 
-@dataclass(frozen=True)
-class Kill(WorkerFault):
+@dataclass(frozen=True, kw_only=True)
+class Kill(WorkerFault, kind="kill", kills=True, state="killed"):
     """SIGKILL a worker while it holds messages, as the kernel does when memory runs out.
 
     Args:
-        target: the worker's name, "worker-1" and so on, or "one", "all", "oldest".
-        at: seconds after the first job is due, at the earliest; see `WorkerFault`.
         restart_after: seconds until a new process takes the worker's name; None: it stays dead.
         holding: how many pending entries it must have.
     """
 
-    kind: ClassVar[str] = "kill"
-    restart_after: float | None = None
+    restart_after: Seconds | None = None
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.restart_after is not None and not is_seconds(self.restart_after):
-            raise UsageError(f"fault 'kill': restart_after={self.restart_after!r} must be seconds, 0 or more")
+    @property
+    def lasts(self) -> float | None:
+        return self.restart_after
 
-    def start(self, stage: Stage) -> dict[str, Any]:
-        """Kill it, then count what it held: nothing can change that any more but a claim."""
-        names = self._alive(stage)
+    def strike(self, context: RunContext, record: FaultRecord) -> Iterator[None]:
+        names = self._alive(context)
         for name in names:
-            stage.kill(name)
-        survivors = self._alive(stage)
-        facts = {"target": self.target, "held": sum(stage.pending(name) for name in names)}
-        return facts | ({"doubt": f"{', '.join(survivors)} survived it"} if survivors else {})
+            context.kill(name)
+        survivors = self._alive(context)
+        record.doubt = f"{', '.join(survivors)} survived it" if survivors else ""
+        try:
+            record.held = sum(map(context.pending, names))  # nothing can change that any more but a claim
+        except RedisError:
+            self._restart(context)
+            raise
+        record.said = (
+            f"killed {record.whom} (SIGKILL) while it held {record.held} message(s): "
+            "they stay pending, until somebody claims them"
+        )
+        yield
+        self._restart(context)
 
-    def ends_after(self) -> float | None:
-        """When the worker is restarted."""
-        return self.restart_after if self.restart_after != 0 else 1e-9
-
-    def stop(self, stage: Stage) -> dict[str, Any]:
-        """Restart it."""
-        for name in targets(self.target, stage):
-            if not stage.alive(name):
-                stage.spawn(name)
-        return {}
-
-    def said(self, facts: Mapping[str, Any]) -> str:
-        """Killed, and what follows from it."""
-        return f"{super().said(facts)}: they stay pending, until somebody claims them"
-
-    def _did(self, target: str) -> str:
-        return f"killed {target} (SIGKILL)"
+    def _restart(self, context: RunContext) -> None:
+        for name in self.targets(context):
+            if not context.alive(name):
+                context.spawn(name)
 
 
-@dataclass(frozen=True)
-class Pause(WorkerFault):
+@dataclass(frozen=True, kw_only=True)
+class Pause(WorkerFault, kind="pause", state="paused"):
     """SIGSTOP a worker while it holds messages, and SIGCONT it later: a long garbage collection, a laptop's lid.
 
     For longer than `claim_after` it makes a zombie: others have claimed what it holds, and it goes on as if nothing had
     happened.
 
     Args:
-        target: the worker's name, "worker-1" and so on, or "one", "all", "oldest".
-        at: seconds after the first job is due, at the earliest; see `WorkerFault`.
         seconds: how long it stands still.
         holding: how many pending entries it must have.
     """
 
-    kind: ClassVar[str] = "pause"
-    seconds: float
+    seconds: Positive
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive(self, "seconds")
-
-    def start(self, stage: Stage) -> dict[str, Any]:
-        """Stop it."""
-        names = self._alive(stage)
-        for name in names:
-            stage.freeze(name, self.index)
-        return {"target": self.target, "held": sum(stage.pending(name) for name in names)}
-
-    def ends_after(self) -> float | None:
-        """When it goes on."""
-        return self.seconds
-
-    def stop(self, stage: Stage) -> dict[str, Any]:
-        """Let it go on, if it has not gone on already."""
-        woken = [name for name in self._alive(stage) if not stage.thaw(name, self.index)]
-        return {"doubt": f"{', '.join(woken)} did not stand still until its end"} if woken else {}
-
-    def said(self, facts: Mapping[str, Any]) -> str:
-        """Stopped, and what follows from it."""
-        return f"{super().said(facts)}: it will not know that it was away"
-
-    def _did(self, target: str) -> str:
-        return f"stopped {target} (SIGSTOP) for {self.seconds:g} s"
+    def strike(self, context: RunContext, record: FaultRecord) -> Iterator[None]:
+        try:
+            names = self._alive(context)
+            for name in names:
+                context.freeze(name, record.index)
+            record.held = sum(map(context.pending, names))
+            record.said = (
+                f"stopped {record.whom} (SIGSTOP) for {self.seconds:g} s while it held {record.held} message(s): "
+                "it will not know that it was away"
+            )
+            yield
+        finally:
+            woken = [name for name in self._alive(context) if not context.thaw(name, record.index)]
+            if woken:
+                record.doubt = f"{', '.join(woken)} did not stand still until its end"

@@ -9,8 +9,8 @@ arrivals     when jobs are due
 snapshot     what Redis holds when a run has ended
 """
 
-from streamlab.lab.experiment import Experiment
+from streamlab.lab.experiment import Experiment, scenario
 from streamlab.lab.lab import Lab
 from streamlab.lab.session import Progress
 
-__all__ = ["Experiment", "Lab", "Progress"]
+__all__ = ["Experiment", "Lab", "Progress", "scenario"]

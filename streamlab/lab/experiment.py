@@ -11,23 +11,27 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, Self
 
 import tomli_w
+from msgspec import Meta
 
 from streamlab import faults as fault_kinds
+from streamlab import scenarios, workloads
 from streamlab.errors import DataError, MissingError, UsageError
 from streamlab.faults import Fault
-from streamlab.faults.base import check_name
-from streamlab.faults.base import from_table as fault_from_table
+from streamlab.schema import Checked, build
 from streamlab.servers import Persistence
 from streamlab.workloads import Workload
-from streamlab.workloads import from_table as workload_from_table
-from streamlab.workloads import to_table as workload_to_table
+
+_FUNCTION = re.compile(r"[\w.]+:\w+")
+_Seconds = Annotated[float, Meta(ge=0, le=3600)]
+#: Defined in `streamlab.check.guarantees`, which brings pandas.
+Guarantee = Literal["at-least-once", "at-most-once", "effectively-once", "ordered-per-key", "bounded-recovery"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Experiment:
+class Experiment(Checked):
     """What to do, and what to break meanwhile.
 
     Attributes:
@@ -60,64 +64,55 @@ class Experiment:
     """
 
     workload: Workload
-    workers: int = 3
-    claim_after: float = 1.0
-    max_deliveries: int = 4
-    retry_delay: float = 0.2
-    batch: int = 100
-    threads: int = 1
+    workers: Annotated[int, Meta(ge=1, le=64)] = 3
+    claim_after: Annotated[float, Meta(ge=0.05, le=3600)] = 1.0
+    max_deliveries: Annotated[int, Meta(ge=1, le=1000)] = 4
+    retry_delay: _Seconds = 0.2
+    batch: Annotated[int, Meta(ge=1, le=10_000)] = 100
+    threads: Annotated[int, Meta(ge=1, le=256)] = 1
     faults: Sequence[Fault] = ()
-    chaos: int = 0
-    drain: float = 30.0
-    seed: int = 1
-    name: str = "experiment"
+    chaos: Annotated[int, Meta(ge=0, le=1000)] = 0
+    drain: _Seconds = 30.0
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 1
+    name: Annotated[
+        str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="1 to 64 letters, digits, '.', '_' or '-'")
+    ] = "experiment"
     question: str = ""
-    guarantee: str = "at-least-once"
-    recovery_within: float = 0.0
-    keys: int = 0
+    guarantee: Guarantee = "at-least-once"
+    recovery_within: _Seconds = 0.0
+    keys: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     worker: str | Callable[..., object] = ""
     producer: str | Callable[..., object] = ""
     wire: bool = False
-    persistence: str = ""
+    persistence: Literal["", Persistence] = ""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not isinstance(self.workload, Workload):
-            raise UsageError(
-                f"workload={self.workload!r}: expected a workload such as ResizeImages(count=120, rate=40)"
-            )
-        for name, least, most in _LIMITS:
-            value = getattr(self, name)
-            whole = name in _WHOLE
-            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-                raise UsageError(f"{name} = {value!r}, expected {'a whole number' if whole else 'a number'}")
-            if not least <= value <= most:
-                raise UsageError(f"{name} = {value}, expected {least} to {most}")
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise UsageError(
-                    f"{name} = {getattr(self, name)!r}, expected one of {', '.join(filter(None, allowed))}"
-                )
-        if not isinstance(self.question, str):
-            raise UsageError(f"question = {self.question!r}, expected text")
-        if not isinstance(self.wire, bool):
-            raise UsageError(f"wire = {self.wire!r}, expected true or false")
-        if self.guarantee == "bounded-recovery" and not self.recovery_within:
-            raise UsageError("guarantee = 'bounded-recovery' needs recovery_within, in seconds")
+            raise UsageError(f"workload = {self.workload!r}, expected one such as ResizeImages(count=120, rate=40)")
         for name in ("worker", "producer"):
             value = getattr(self, name)
             if not callable(value) and not (isinstance(value, str) and (not value or _FUNCTION.fullmatch(value))):
                 raise UsageError(f"{name} = {reprlib.repr(value)}, expected a function or 'module:function'")
-        if not isinstance(self.name, str) or not re.fullmatch(r"[\w.-]{1,64}", self.name, re.ASCII):
-            raise UsageError(f"name = {self.name!r}, expected 1 to 64 letters, digits, '.', '_' or '-'")
-        self._check_faults()
-
-    def _check_faults(self) -> None:
+        if self.guarantee == "bounded-recovery" and not self.recovery_within:
+            raise UsageError("guarantee = 'bounded-recovery' needs recovery_within, in seconds")
         if not isinstance(self.faults, Sequence) or not all(isinstance(fault, Fault) for fault in self.faults):
             raise UsageError(f"faults = {self.faults!r}, expected a list of faults such as [Kill('worker-2', at=1.5)]")
         object.__setattr__(self, "faults", tuple(self.faults))  # so that two equal experiments compare equal
-        workers = [f"worker-{number}" for number in range(1, self.workers + 1)]
         for fault in self.faults:
-            check_name(fault, workers)
+            fault.check_target([f"worker-{number}" for number in range(1, self.workers + 1)])
+
+    def but(self, **changes: Any) -> Self:
+        """Return the same experiment with other settings, its own or its workload's: `but(workers=5, rate=80)`."""
+        own = {field.name for field in dataclasses.fields(self)}
+        of_workload = [field.name for field in dataclasses.fields(self.workload)]
+        for name in changes:
+            if name not in own and name not in of_workload:
+                raise UsageError(f"there is no setting {name!r}; there are: {', '.join([*sorted(own), *of_workload])}")
+        mine = {name: value for name, value in changes.items() if name in own}
+        workload = mine.pop("workload", self.workload)
+        workload = dataclasses.replace(workload, **{name: changes[name] for name in changes.keys() - own})
+        return dataclasses.replace(self, workload=workload, **mine)
 
     def schedule(self) -> list[float]:
         """When each job is due, in seconds after the first: random arrivals at the workload's rate, set by the seed.
@@ -132,28 +127,28 @@ class Experiment:
             due += chance.expovariate(self.workload.rate)
         return times
 
-    def plan(self) -> list[Fault]:
+    def all_faults(self) -> list[Fault]:
         """All faults: those that are named, and those that the seed chooses."""
         if not self.chaos:
             return list(self.faults)
         from streamlab.faults.chaos import chaos
 
         seconds = self.workload.count / self.workload.rate
-        return [*self.faults, *chaos(self.seed, self.chaos, seconds, foreign=bool(self.worker))]
+        return [*self.faults, *chaos(self.seed, self.chaos, seconds, custom=bool(self.worker))]
 
     def to_toml(self) -> str:
         """As the text of a TOML file; UsageError for a function, which no file can hold."""
         for name in ("worker", "producer"):
             if callable(getattr(self, name)):
                 raise UsageError(f"{name} is a function, which no file can hold: name it, as in 'module:function'")
-        return self._toml(workload_to_table(self.workload))
+        return self._toml(workloads.to_table(self.workload))
 
     def record(self) -> str:
         """For the history: all faults are named, and of a function it has the source, to be read and not to be run."""
-        settled = dataclasses.replace(self, faults=tuple(self.plan()), chaos=0)
+        settled = dataclasses.replace(self, faults=tuple(self.all_faults()), chaos=0)
         values = {field.name: getattr(self.workload, field.name) for field in dataclasses.fields(self.workload)}
         if not any(callable(value) for value in values.values()):
-            return settled._toml(workload_to_table(self.workload))
+            return settled._toml(workloads.to_table(self.workload))
         return settled._toml({"kind": self.workload.name} | _texts(values))
 
     def _toml(self, workload: Mapping[str, Any]) -> str:
@@ -163,19 +158,16 @@ class Experiment:
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Experiment:
         """From plain data; UsageError names the key that is wrong and what was expected."""
-        known = [field.name for field in dataclasses.fields(cls)]
-        for key in table:
-            if key not in known:
-                raise UsageError(f"unknown key {key!r}; there are: {', '.join(known)}")
-        values = dict(table)
-        if not isinstance(values.get("workload"), Mapping):
+        faults = table.get("faults", [])
+        if not isinstance(table.get("workload"), Mapping):
             raise UsageError("missing the table [workload]")
-        faults = values.get("faults", [])
         if not isinstance(faults, (list, tuple)) or not all(isinstance(fault, Mapping) for fault in faults):
             raise UsageError("faults must be tables: [[faults]]")
-        values["workload"] = workload_from_table(values["workload"])
-        values["faults"] = tuple(fault_from_table(fault, fault_kinds.KINDS) for fault in faults)
-        return cls(**values)
+        made = {
+            "workload": workloads.from_table(table["workload"]),
+            "faults": tuple(fault_kinds.from_table(it, f"faults[{n}]") for n, it in enumerate(faults)),
+        }
+        return build(cls, {**table, **made})
 
     @classmethod
     def load(cls, path: str | Path, settings: Sequence[str] = ()) -> Experiment:
@@ -234,21 +226,6 @@ def _source(function: Any) -> str:
         return repr(function)
 
 
-_FUNCTION = re.compile(r"[\w.]+:\w+")
-#: What is checked, defined in `streamlab.check.guarantees`, which a worker process need not load.
-GUARANTEES = ("at-least-once", "at-most-once", "effectively-once", "ordered-per-key", "bounded-recovery")
-_CHOICES: dict[str, tuple[str, ...]] = {"guarantee": GUARANTEES, "persistence": ("", *get_args(Persistence))}
-_WHOLE = {"workers", "max_deliveries", "batch", "threads", "seed", "keys", "chaos"}
-_LIMITS: tuple[tuple[str, float, float], ...] = (
-    ("workers", 1, 64),
-    ("claim_after", 0.05, 3600),
-    ("max_deliveries", 1, 1000),
-    ("retry_delay", 0, 3600),
-    ("batch", 1, 10_000),
-    ("threads", 1, 256),
-    ("drain", 0, 3600),
-    ("seed", 0, 2**63 - 1),
-    ("recovery_within", 0, 3600),
-    ("keys", 0, 1_000_000),
-    ("chaos", 0, 1000),
-)
+def scenario(name: str) -> Experiment:
+    """An experiment that comes with the package: `scenario("zombie")`. Raises MissingError, with what there is."""
+    return Experiment.load(scenarios.find(name))

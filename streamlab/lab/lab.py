@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Self
 
 from redis.exceptions import RedisError
 
@@ -19,7 +19,7 @@ from streamlab.lab.experiment import Experiment
 from streamlab.lab.forkserver import ForkServer
 from streamlab.lab.progress import Watcher, shown
 from streamlab.lab.session import Session, failed
-from streamlab.servers import OwnServer, Persistence, Server, open_server
+from streamlab.servers import OwnServer, Server, open_server
 
 if TYPE_CHECKING:
     from streamlab.lab.live import LiveRun
@@ -185,7 +185,7 @@ class Lab:
                 "leave it out, or use --server process or container"
             )
         else:
-            with self.server.another(cast(Persistence, wanted)) as server:
+            with self.server.another(wanted) as server:
                 self._say(f"server: {server.description} (persistence {wanted})")
                 yield server
 

@@ -19,8 +19,7 @@ from streamlab.errors import StreamlabError, UsageError
 from streamlab.faults import Fault
 from streamlab.lab.experiment import Experiment
 from streamlab.lab.forkserver import ForkServer
-from streamlab.lab.livesession import BrokenOffError, LiveSession
-from streamlab.lab.presses import Rate, pressed
+from streamlab.lab.livesession import BrokenOffError, LiveSession, Rate
 from streamlab.lab.session import failed
 from streamlab.meters import Look, Mark, Meters
 from streamlab.servers import Server
@@ -104,7 +103,7 @@ class LiveRun:
     @property
     def workers(self) -> list[str]:
         """Their names."""
-        return self._session.stage.workers() if self._session else []
+        return self._session.context.workers() if self._session else []
 
     @property
     def running(self) -> bool:
@@ -132,7 +131,8 @@ class LiveRun:
     @property
     def marks(self) -> list[Mark]:
         """The faults so far."""
-        return list(self._session.presses.marks.values()) if self._session else []
+        strikes = self._session.schedule.strikes if self._session else []
+        return [Mark(it.record.name, it.record.family, it.start, it.end) for it in strikes]
 
     @property
     def seconds(self) -> float:
@@ -145,9 +145,9 @@ class LiveRun:
         Raises UsageError or UnsupportedError for what cannot be done here, UsageError when the run is over.
         """
         session = self._going_on()
-        fault = pressed(dataclasses.replace(fault, at=max(0.0, session.now())))
-        fault.check(session.stage)
-        self._asked.put(lambda: session.plan.add(fault))
+        fault = dataclasses.replace(fault, at=max(0.0, session.now()))
+        fault.check(session.context)
+        self._asked.put(lambda: session.schedule.add(fault, planned=False))
         if not isinstance(fault, Rate):
             self.say(f"pressed: {fault.kind} {getattr(fault, 'target', '')}".rstrip())
 
@@ -166,7 +166,7 @@ class LiveRun:
     def refusal(self, fault: Fault) -> str:
         """Why this cannot be done here; '' for what can."""
         try:
-            fault.check(self._going_on().stage)
+            fault.check(self._going_on().context)
         except StreamlabError as error:
             return str(error)
         return ""
@@ -252,7 +252,7 @@ class LiveRun:
     def _run(self, session: LiveSession) -> None:
         session.prepare()
         meters = self._meters = Meters(self.folder, session.start_ns)
-        self._states = self._looked_at(session)
+        self._states = session.states()
         self.say(f"{self.rate:g} jobs a second for {self.experiment.workers} workers, until somebody stops it")
         self._ready.set()
         while session.producing and not self.stopping:
@@ -261,7 +261,7 @@ class LiveRun:
                 break
             self._obey()
             session.step()
-            self._states = self._looked_at(session)
+            self._states = session.states()
         self.end()
         self.say("no more jobs: faults that go on are ended")
         session.end_arrivals()
@@ -280,15 +280,11 @@ class LiveRun:
                     self.say(f"that could not be done: {error}")
 
     def _restart(self, session: LiveSession, worker: str) -> None:
-        if session.stage.alive(worker):
+        if session.context.alive(worker):
             self.say(f"{worker} runs: there is nothing to restart")
         else:
             session.restart(worker)
             self.say(f"restarted {worker}: first it looks at what it holds itself")
-
-    def _looked_at(self, session: LiveSession) -> dict[str, str]:
-        alive = {name: "running" if session.stage.alive(name) else "ended" for name in self.workers}
-        return alive | {"redis": "running"} | session.presses.states()
 
     def _going_on(self) -> LiveSession:
         if self._session is None or not self.running or self.stopping:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from msgspec import Meta
 
 from streamlab.errors import StreamlabError
-from streamlab.faults import Plan
+from streamlab.faultrecord import FaultRecord
+from streamlab.faults import Fault
+from streamlab.faults.base import Family
 from streamlab.lab.arrivals import Arrivals
-from streamlab.lab.presses import Presses
+from streamlab.lab.context import RunContext
 from streamlab.lab.session import Session
 
 _PATIENCE = 10.0  # seconds that the producer has for what it is adding
@@ -18,6 +24,27 @@ _PATIENCE = 10.0  # seconds that the producer has for what it is adding
 
 class BrokenOffError(StreamlabError):
     """The run was ended without waiting for its end."""
+
+
+@dataclass(frozen=True)
+class Rate(Fault):
+    """Another rate of messages from now on: nothing is broken, but it has its place in the history.
+
+    Args:
+        rate: messages a second; 0: none.
+        at: seconds after the first job is due.
+    """
+
+    kind: ClassVar[str] = "rate"
+    family: ClassVar[Family] = "operator"
+
+    rate: Annotated[float, Meta(ge=0, le=10_000, description="messages a second, 0 to 10000")]
+
+    def strike(self, context: RunContext, record: FaultRecord) -> Iterator[None]:
+        record.target = f"{self.rate:g}/s"  # the pictures name a fault by its kind and its target
+        record.said = f"from now on {self.rate:g} messages a second"
+        context.arrive(self.rate)
+        yield
 
 
 class LiveSession(Session):
@@ -28,18 +55,14 @@ class LiveSession(Session):
         what, more: the arguments of `Session`.
     """
 
-    plan_type: ClassVar[type[Plan]] = Presses
-
     def __init__(self, broken_off: threading.Event, *what: Any, **more: Any) -> None:
         super().__init__(*what, **more)
-        self.presses.clock = self.now
         self._broken_off = broken_off
 
-    @property
-    def presses(self) -> Presses:
-        """Its plan."""
-        assert isinstance(self.plan, Presses)
-        return self.plan
+    def states(self) -> dict[str, str]:
+        """What goes on with each worker, in a word, and with 'redis'."""
+        alive = {name: "running" if self.context.alive(name) else "ended" for name in self.context.workers()}
+        return alive | {"redis": "running"} | self.schedule.states
 
     def arrivals(self) -> Arrivals:
         """They go on coming."""
@@ -59,9 +82,9 @@ class LiveSession(Session):
     def restart(self, worker: str) -> None:
         """Start the next process of a worker that is dead."""
         self._orphans.pop(worker, None)  # it may take up itself what it held
-        self.presses.restart(worker)
-        if not self.stage.alive(worker):  # it ended by itself
-            self.stage.spawn(worker)
+        self.schedule.end_kill(worker)
+        if not self.context.alive(worker):  # it ended by itself
+            self.context.spawn(worker)
 
     def settle(self, offered: int) -> None:
         """Now it is known how many jobs there were to be."""
@@ -71,9 +94,9 @@ class LiveSession(Session):
 
     def end_arrivals(self) -> None:
         """Faults stop first, so that the producer, too, comes to its end."""
-        self.plan.heal()
+        self.schedule.heal()
         self._orphans.clear()
-        self.stage.arrive(None)
+        self.context.arrive(None)
         deadline = time.monotonic() + _PATIENCE
         while self.producing and time.monotonic() < deadline:
             self.step()

@@ -24,7 +24,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from streamlab.errors import UsageError
 from streamlab.lab.arrivals import Arrivals, Clock
-from streamlab.lab.mischief import Mischief
+from streamlab.lab.injection import FaultInjection
 from streamlab.observe.journal import Journal
 from streamlab.queue import Message, NotSentError, OutcomeUnknownError, Producer, RefusedError, Worker
 
@@ -87,16 +87,16 @@ class Work(Task):
 
     def run(self, orders: BinaryIO) -> None:
         with self.journal() as journal:
-            mischief = Mischief(journal, self.orders)
-            handler = mischief.around(self.workload.handler(self.folder))
-            follow(orders, lambda order: mischief.take(*order))
+            injection = FaultInjection(journal, self.orders)
+            handler = injection.around(self.workload.handler(self.folder))
+            follow(orders, lambda order: injection.take(*order))
             if self.work:
-                handle = Handle(handler, mischief.observe)
+                handle = Handle(handler, injection.observe)
                 signal.signal(signal.SIGTERM, handle.stop)
                 client = self.client(decode_responses=True)
                 imported(self.work)(client, self.stream, self.group, self.consumer, handle)
             else:
-                more: dict[str, Any] = {"consumer": self.consumer, "observe": mischief.observe, **self.settings}
+                more: dict[str, Any] = {"consumer": self.consumer, "observe": injection.observe, **self.settings}
                 Worker(self.client(), self.stream, self.group, handler, **more).run()
 
 

@@ -17,19 +17,19 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from redis.exceptions import ConnectionError, RedisError
 
 from streamlab.errors import ServerError, UnsupportedError
-from streamlab.faults import Kill, Plan
+from streamlab.faults import FaultSchedule
 from streamlab.files import write_json, write_whole
 from streamlab.lab.arrivals import Arrivals
+from streamlab.lab.context import GROUP, RunContext
 from streamlab.lab.experiment import Experiment
 from streamlab.lab.forkserver import ForkServer
 from streamlab.lab.progress import Watcher
 from streamlab.lab.snapshot import Snapshot
-from streamlab.lab.stage import GROUP, Stage
 from streamlab.observe.journal import Journal
 from streamlab.observe.probe import Probe
 from streamlab.queue.keys import dead_stream, failures_hash
@@ -76,8 +76,6 @@ class Session:
         forkserver: forks the processes of this run; it is closed with the session.
     """
 
-    plan_type: ClassVar[type[Plan]] = Plan
-
     def __init__(
         self,
         server: Server,
@@ -102,12 +100,14 @@ class Session:
         with ExitStack() as refused:
             refused.callback(shutil.rmtree, folder / "events", ignore_errors=True)  # nothing has happened
             refused.callback(self.journal.close)
-            self.stage = Stage(server, experiment, folder, self.stream, journal=self.journal, forkserver=forkserver)
-            refused.callback(self.stage.close)
-            self.plan = self.plan_type(experiment.plan(), self.stage, self.journal, experiment.seed)
+            self.context = RunContext(
+                server, experiment, folder, self.stream, journal=self.journal, forkserver=forkserver
+            )
+            refused.callback(self.context.close)
+            self.schedule = FaultSchedule(experiment.all_faults(), self.context, self.journal, experiment.seed)
             refused.pop_all()
-        self.snapshot = Snapshot(self.stage.client, self.stream, GROUP)
-        self.probe = Probe(self.stage.connect(), self.stream, GROUP, folder / "samples.csv")
+        self.snapshot = Snapshot(self.context.client, self.stream, GROUP)
+        self.probe = Probe(self.context.connect(), self.stream, GROUP, folder / "samples.csv")
         self.start_ns = 0
         self._told = 0.0
         self._last = Progress(0, 0, experiment.workload.count)
@@ -116,21 +116,21 @@ class Session:
     def run(self) -> None:
         """Prepare, run, heal, drain; then write down what is left."""
         self.prepare()
-        if self.stage.proxy is None:  # else the proxy, in a thread of this process, would be late
+        if self.context.proxy is None:  # else the proxy, in a thread of this process, would be late
             threading.Thread(target=_load_readers, name="load readers", daemon=True).start()
         it = self.experiment
         self.say(
             f"{it.workload.count} jobs for {it.workers} workers, {it.workload.rate:g}/s, "
             "due at times that no slow queue can move"
         )
-        while self.producing or not self.plan.finished:
+        while self.producing or not self.schedule.finished:
             self.step()
         self.finish()
 
     @property
     def producing(self) -> bool:
         """Whether the producer is at work."""
-        return self.stage.crew["producer"].alive
+        return self.context.supervisor["producer"].alive
 
     def arrivals(self) -> Arrivals:
         """When the jobs are due."""
@@ -147,11 +147,11 @@ class Session:
         self.start_ns = time.monotonic_ns()  # until it is known better: from here on the folder is a history
         write_json(self.folder / "environment.json", self._environment())
         self.experiment.workload.prepare(self.folder)
-        self.stage.client.xgroup_create(self.stream, GROUP, id="0", mkstream=True)
-        producer = self.stage.start_producer(self.arrivals())
-        for name in self.stage.workers():
-            self.stage.start_worker(name)
-        self.stage.crew.wait_ready()
+        self.context.client.xgroup_create(self.stream, GROUP, id="0", mkstream=True)
+        producer = self.context.start_producer(self.arrivals())
+        for name in self.context.workers():
+            self.context.start_worker(name)
+        self.context.supervisor.wait_ready()
         self.start_ns = time.monotonic_ns() + int(_HEAD_START * 1e9)
         write_json(self.folder / "environment.json", self._environment())
         self.probe.start()
@@ -160,39 +160,40 @@ class Session:
 
     def step(self) -> None:
         """What is due now; a hundredth of a second."""
-        for fault, facts in self.plan.step((time.monotonic_ns() - self.start_ns) / 1e9):
-            self.say(fault.said(facts))
-            if isinstance(fault, Kill) and facts["held"] and fault.restart_after is None and fault.target != "all":
-                self._orphans[fault.target] = time.monotonic()
+        for strike in self.schedule.step((time.monotonic_ns() - self.start_ns) / 1e9):
+            record = strike.record
+            self.say(record.said)
+            if record.kills and record.held and strike.fault.lasts is None and record.target in self.context.workers():
+                self._orphans[record.target] = time.monotonic()
         if time.monotonic() - self._told > 0.1:
             self._told = time.monotonic()
             self._tell_deaths()
-            if not self.plan.still:  # else we would wait for an answer, and the next fault for us
+            if not self.schedule.blocked:  # else we would wait for an answer, and the next fault for us
                 self.progress(self._how_far())
                 self._tell_claims()
         time.sleep(_TICK)
 
     def finish(self) -> None:
         """Heal, drain, stop everything, and write down what is left."""
-        producer = self.stage.crew["producer"]
-        self.stage.crew.stop("producer")
+        producer = self.context.supervisor["producer"]
+        self.context.supervisor.stop("producer")
         if producer.returncode:
             self.journal.write("warning", note=f"the producer failed: {producer.last_line()}")
-        self.plan.heal()
+        self.schedule.heal()
         self._phase("drain")
         self.say("all jobs are added: waiting until nothing is unread and nothing is pending")
         drained = self._drain()
         self._tell_claims()
         self._phase("stop")
-        for name in self.stage.everybody():
-            self.stage.crew.stop(name)
+        for name in self.context.everybody():
+            self.context.supervisor.stop(name)
         self.probe.stop()
         write_json(self.folder / "outcome.json", self._outcome("drained" if drained else "timed out"))
 
     def _tell_deaths(self) -> None:
         """Workers that ended by themselves: the handler took them with it, or the machine did."""
-        for child in self.stage.crew.dead():
-            if self.stage.doomed(child.task.name):
+        for child in self.context.supervisor.dead():
+            if self.context.doomed(child.task.name):
                 continue
             text = f"{child.task.name} ended by itself (status {child.returncode}: {child.last_line()})"
             self.journal.write("warning", note=text)
@@ -202,7 +203,7 @@ class Session:
         """Say when the last message of a dead worker has found a new owner."""
         for worker, since in list(self._orphans.items()):
             with suppress(RedisError):
-                if not self.stage.pending(worker):
+                if not self.context.pending(worker):
                     del self._orphans[worker]
                     self.say(
                         f"the others have claimed all that {worker} held, {self.experiment.claim_after:g} s after its "
@@ -223,14 +224,14 @@ class Session:
 
     def _how_far(self) -> Progress:
         try:
-            look = self.stage.client.pipeline(transaction=True)  # at one moment
+            look = self.context.client.pipeline(transaction=True)  # at one moment
             look.xlen(self.stream)
             look.xinfo_groups(self.stream)
             length, groups = look.execute()
             group = next(row for row in groups if row["name"] == GROUP)
             finished = length - int(group.get("lag") or 0) - int(group["pending"])
         except (RedisError, StopIteration):
-            broken = any(fault.family == "redis" for fault in self.plan.running)
+            broken = any(it.fault.family == "redis" for it in self.schedule.running)
             if not broken and not self.server.alive():  # nobody is going to bring it back
                 raise ConnectionError("the server is gone") from None
             return self._last
@@ -252,7 +253,7 @@ class Session:
     def _files(self) -> dict[str, int]:
         """How long each file of facts is, so that one that is lost or cut later is missed; 0: it still grows."""
         sizes = {}
-        growing = {journal.path for journal in (self.journal, *self.stage.witnesses)}
+        growing = {journal.path for journal in (self.journal, *self.context.witnesses)}
         for path in [
             *sorted(self.folder.glob("events/*")),
             *sorted(self.folder.glob("*.csv")),
@@ -291,15 +292,15 @@ class Session:
         if kind is not None:
             self.journal.write("warning", note=f"the run was broken off: {kind.__name__}: {error}")
         with suppress(RedisError, UnsupportedError):
-            self.plan.heal()  # what was done to the server must not outlast the run
+            self.schedule.heal()  # what was done to the server must not outlast the run
         self.probe.stop()
         if isinstance(self.server, OwnServer):
             (self.folder / "server.log").write_text(self.server.log(), encoding="utf-8")
-        self.stage.crew.close()  # a worker that lives would make the stream anew
+        self.context.supervisor.close()  # a worker that lives would make the stream anew
         with suppress(RedisError):
             keys = (self.stream, dead_stream(self.stream, GROUP), failures_hash(self.stream, GROUP))
-            self.stage.client.delete(*keys)
-        self.stage.close()
+            self.context.client.delete(*keys)
+        self.context.close()
         self.journal.close()
         if kind is not None:
             self.say(f"what was recorded until then is in {self.folder}")

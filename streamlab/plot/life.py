@@ -86,7 +86,7 @@ def life(
         )
         for some in words[name]:
             _write(axes, some, y)
-    killed = faults[((faults["fault"] == "kill") & faults["target"].isin(list(place))).to_numpy()]
+    killed = faults[(faults["kills"] & faults["target"].isin(list(place))).to_numpy()]
     crosses = [place[name] for name in killed["target"]]
     axes.plot(
         killed["start"], crosses, "X", color=style.INK, markersize=9, markeredgecolor="white", zorder=5, gid="crash"

@@ -29,7 +29,7 @@ def lifetimes(history: History) -> dict[str, list[Lifetime]]:
         signals.append((row["time"], name, kind))
     later = events[(events["incarnation"] > 1).to_numpy()].drop_duplicates(["process", "incarnation"])
     signals += [(time, str(name), "up") for time, name in zip(later["time"], later["process"], strict=True)]
-    kills = history.faults[(history.faults["fault"] == "kill").to_numpy()]
+    kills = history.faults[history.faults["kills"].to_numpy()]
     signals += [(time, name, "crash") for time, name in zip(kills["start"], kills["target"], strict=True)]
     undone = kills.dropna(subset="end")
     signals += [(time, name, "up") for time, name in zip(undone["end"], undone["target"], strict=True)]

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
+
+from msgspec import Meta
 
 from streamlab.errors import UsageError
+from streamlab.schema import Checked, build_one_of
 
 if TYPE_CHECKING:
     from streamlab.queue.message import Handler
 
+Jobs: TypeAlias = Annotated[int, Meta(ge=1, le=10_000_000)]  # the times of all are set beforehand
+Rate: TypeAlias = Annotated[
+    float, Meta(ge=0.001, le=1e6, description="messages a second, from 0.001 to 1,000,000, say rate=40")
+]
+
 
 @dataclass(frozen=True, kw_only=True)
-class Workload:
+class Workload(Checked):
     """A number of jobs, and the schedule on which they are added.
 
     A subclass is a frozen dataclass with a `name` of its own, by which a file may ask for it:
@@ -37,16 +44,12 @@ class Workload:
 
     name: ClassVar[str]
 
-    count: int = 100
-    rate: float = 50.0
+    count: Jobs = 100
+    rate: Rate = 50.0
 
     def __init_subclass__(cls) -> None:
         if "name" in cls.__dict__:
             _BY_NAME[cls.name] = cls
-
-    def __post_init__(self) -> None:
-        require(int, "count", self.count, 1, 10_000_000)  # the times of all are set beforehand
-        require(float, "rate", self.rate, 0.001, 1_000_000)
 
     def prepare(self, folder: Path) -> None:
         """Make what the jobs need inside `folder`. Called once, in the lab's process, before the first message."""
@@ -107,26 +110,4 @@ def from_table(table: Mapping[str, Any]) -> Workload:
     Raises `UsageError` naming the key that is unknown, missing or wrong. Each workload checks its own values, so that
     a file and a cell are told the same.
     """
-    named, given = table.get("kind"), {key: value for key, value in table.items() if key != "kind"}
-    kind = _BY_NAME.get(named) if isinstance(named, str) else None
-    if kind is None:
-        raise UsageError(f"workload: kind is {named!r}, but must be one of {', '.join(sorted(_BY_NAME))}")
-    expected = inspect.signature(kind)
-    try:
-        expected.bind(**given)
-        return kind(**given)
-    except TypeError as error:
-        raise UsageError(f"workload {kind.name}: {error}; its keys: {', '.join(expected.parameters)}") from None
-    except UsageError as error:
-        raise UsageError(f"workload {kind.name}: {error}") from None
-
-
-def require(kind: type, what: str, value: Any, least: float, most: float) -> None:
-    """Raise `UsageError` unless `value` is an int or a float, as `kind` says, within the limits.
-
-    `what` names it, as its user does.
-    """
-    number = isinstance(value, (int, kind)) and not isinstance(value, bool)
-    if not (number and least <= value <= most):
-        expected = "a whole number" if kind is int else "a number"
-        raise UsageError(f"{what} is {value!r}, but must be {expected} from {least} to {most:,}")
+    return build_one_of(_BY_NAME, table, "workload")

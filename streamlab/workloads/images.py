@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from msgspec import Meta
 
 from streamlab.errors import MissingError, UsageError
-from streamlab.workloads.base import Workload, require
+from streamlab.workloads.base import Jobs, Rate, Workload
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 PHOTOS = "photos"
 _LARGEST_SIDE = 4096  # what the handler makes at most
+Side = Annotated[int, Meta(ge=1, le=_LARGEST_SIDE)]
 _SIZES = tuple((width, width * 3 // 4) for width in (96, 128, 160, 200, 240, 320, 400, 480, 560, 640))
 
 
@@ -41,24 +43,14 @@ class ResizeImages(Workload):
 
     name: ClassVar[str] = "resize-images"
 
-    count: int = 120
-    rate: float = 40.0
-    sizes: tuple[tuple[int, int], ...] = _SIZES
-    photos: int = 12
+    count: Jobs = 120
+    rate: Rate = 40.0
+    sizes: Annotated[tuple[tuple[Side, Side], ...], Meta(min_length=1)] = _SIZES
+    photos: Annotated[int, Meta(ge=1, le=100)] = 12
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(int, "photos", self.photos, 1, 100)
-        try:
-            sizes = tuple((width, height) for width, height in self.sizes)
-        except (TypeError, ValueError):
-            sizes = ()
-        if not sizes:
-            raise UsageError(f"sizes is {self.sizes!r}, but must be pairs of width and height, say sizes=[(160, 120)]")
-        for side in chain(*sizes):
-            require(int, "a side in sizes", side, 1, _LARGEST_SIDE)
-        object.__setattr__(self, "sizes", sizes)  # a list from a cell or a file, made hashable
-        if len(self._all_sizes) * self.photos < self.count:
+        if self.count > len(self._all_sizes) * self.photos:
             raise UsageError(
                 f"count is {self.count}, but {self.photos} photos in these sizes make only "
                 f"{len(self._all_sizes) * self.photos} different jobs: give more sizes, or smaller ones"

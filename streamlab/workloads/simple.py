@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 from uuid import uuid4
 
-from streamlab.errors import UsageError
-from streamlab.workloads.base import Workload, require
+from streamlab.schema import Seconds
+from streamlab.workloads.base import Workload
 
 if TYPE_CHECKING:
     from streamlab.queue.message import Handler, Message
 
+
 _EFFECTS = "effects"
-_LONGEST = 1_000_000  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +32,7 @@ class Sleep(Workload):
 
     name: ClassVar[str] = "sleep"
 
-    seconds: float = 0.05
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(float, "seconds", self.seconds, 0, _LONGEST)
+    seconds: Seconds = 0.05
 
     def handler(self, folder: Path) -> Handler:
         """Return a handler that waits."""
@@ -57,14 +53,8 @@ class Count(Workload):
 
     name: ClassVar[str] = "count"
 
-    seconds: float = 0.01
+    seconds: Seconds = 0.01
     once: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(float, "seconds", self.seconds, 0, _LONGEST)
-        if not isinstance(self.once, bool):
-            raise UsageError(f"once is {self.once!r}, but must be true or false")
 
     @property
     def idempotent(self) -> bool:

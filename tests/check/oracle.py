@@ -89,9 +89,9 @@ class Oracle:
         entry = next((e.entry for e in self.events[job] if e.entry), "")
         told = False  # by a fault of Redis
         for fault in self.history.faults.to_dict("records"):
-            if fault["family"] == "operator" and entry in fault["details"].get("entries", []):
+            if fault["family"] == "operator" and entry in fault["record"].entries:
                 removed.append(fault["start"])
-            if fault["family"] == "redis" and fault["details"].get("lost") and (not added or added[0] <= fault["end"]):
+            if fault["family"] == "redis" and fault["record"].lost and (not added or added[0] <= fault["end"]):
                 told = True
         if acked and (not removed or min(acked) < min(removed)):
             return "lost_acked"

@@ -199,7 +199,7 @@ def doubt(folder: Path, story: Callable[[Story], Story], **experiment: Any) -> s
     return " & ".join(verdict.reasons)
 
 
-KILL = {"fault": "kill", "target": "worker-1"}
+KILL = {"kind": "kill", "target": "worker-1"}
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ KILL = {"fault": "kill", "target": "worker-1"}
         ),
         (
             {"faults": [{"kind": "twin"}]},
-            lambda s: s.fault("twin", "worker-1", 1.1, family="operator", hit=1, processes=["worker-1-twin"]).end(),
+            lambda s: s.fault("twin", "worker-1", 1.1, family="operator", hit=1, started=["worker-1-twin"]).end(),
             "twin worker-1 at 1.10 s hit nothing: the second process got no message",
         ),
         ({"faults": [KILL]}, lambda s: s.fault("kill", "worker-1", 9.0).end(), "came after the work"),

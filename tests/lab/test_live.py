@@ -36,8 +36,8 @@ def live(any_server, tmp_path):
         workload = sl.Sleep(count=count, rate=rate, seconds=0.1)
         settings = {"workload": workload, "claim_after": 1.0, "threads": 4, "name": "live"} | more
         folder = tmp_path / f"run-{len(begun)}"
-        folder.mkdir()
         experiment = sl.Experiment(**settings)
+        folder.mkdir()
         begun.append(LiveRun(lambda: nullcontext(server), experiment, folder, at_most=at_most))
         return begun[-1].start()
 
@@ -78,7 +78,7 @@ def test_what_is_pressed_happens_and_is_in_the_history(live):
     faults = run.history.faults
     assert list(faults["name"]) == [mark.name for mark in it.marks]
     assert list(faults["fault"]) == ["kill", "reset", "redis-freeze", "slow", "rate", "rate"]
-    assert [details["planned"] for details in faults["details"]] == [False] * 6
+    assert [record.planned for record in faults["record"]] == [False] * 6
     assert faults["end"].notna().all(), "also the kill has an end: when it was restarted"
     assert faults["held"].iloc[0] > 0
     assert list(faults["target"].iloc[-2:]) == ["0/s", "120/s"]
@@ -145,7 +145,7 @@ def test_planned_faults_are_planned_and_pressed_ones_that_hit_nothing_are_no_dou
     wait_until("it dies with empty hands", lambda: it.states["worker-2"] == "killed")
     run = it.stop()
     assert run.verdict.verdict == "valid", run.verdict.reasons
-    planned = [details.get("planned", True) for details in run.history.faults["details"]]
+    planned = [record.planned for record in run.history.faults["record"]]
     assert planned == [True, False, False]
     assert run.history.faults["held"].iloc[-1] == 0
 

@@ -64,7 +64,7 @@ def test_buttons_do_what_they_say_and_in_the_end_the_verdict_is_there(enter):
     assert run.verdict.verdict == "valid", run.verdict.reasons
     happened = set(run.history.faults["fault"])
     assert happened == {"kill", "reset", "slow", "pause", "redis-freeze", "rate"}
-    assert not any(run.history.faults["details"].map(lambda details: details["planned"]))
+    assert not any(run.history.faults["record"].map(lambda record: record.planned))
     assert bytes(room._picture.value).startswith(b"\x89PNG")
     assert room._picture.layout.display is None
     assert all(button.disabled for button in room.buttons.values())

@@ -75,7 +75,7 @@ def test_what_cannot_be_meant() -> None:
             ResizeImages(sizes=sizes)
     photos: Any
     for photos in (0, 101, 1.5, "many"):
-        with pytest.raises(UsageError, match=r"photos is .* from 1 to 100"):
+        with pytest.raises(UsageError, match=r"photos = .*, expected a whole number"):
             ResizeImages(photos=photos)
     assert ResizeImages(count=8, photos=2, sizes=((4096, 4094), (4096, 4093))).fields(7)["height"] == "4096"
     with pytest.raises(UsageError, match="make only 8 different jobs"):

@@ -13,11 +13,11 @@ from streamlab.observe.journal import Journal
 from streamlab.queue import Message
 
 
-class Mischief:
+class FaultInjection:
     """Stands between the queue and the handler, and between the queue and the journal; does nothing without orders.
 
-    `orders` are by the fault's number in the plan: {"do": "slow", "by": 0.5}, {"do": "fail", "times": 1, "job": None},
-    {"do": "crash", "after": "done"}.
+    `orders` are by the fault's number in the schedule: {"do": "slow", "by": 0.5}, {"do": "crash", "after": "done"},
+    {"do": "fail", "times": 1, "job": None}.
     """
 
     def __init__(self, journal: Journal, orders: Mapping[int, Mapping[str, Any]]) -> None:
@@ -67,7 +67,7 @@ class Mischief:
                 return bool(wanted)
             if message.deliveries:
                 return bool(message.deliveries <= order["times"])
-        # A worker that is not ours does not say how often Redis delivered it: each process counts what it has met.
+        # A custom worker does not say how often Redis delivered it: each process counts what it has met.
         if order["times"]:
             order["done"] = order.get("done", 0) + 1
             return bool(order["done"] <= order["times"])

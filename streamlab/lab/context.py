@@ -1,4 +1,4 @@
-"""What the faults of a run can reach: its processes, its Redis, its wires."""
+"""What the faults of a run can reach: its processes, its Redis, its proxy."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 GROUP = "workers"
 
 
-class Stage:
-    """The processes, the Redis and the wires of one run; `faults.Stage` says what faults may ask of it.
+class RunContext:
+    """The processes, the Redis and the proxy of one run.
 
     Args:
         server: the Redis.
@@ -31,7 +31,14 @@ class Stage:
         folder: the run's folder.
         stream: the run's stream.
         journal: the lab's.
-        forkserver: forks the processes; it is closed with the stage.
+        forkserver: forks the processes; it is closed with the context.
+
+    Attributes:
+        client: the lab's own; what is done to the workers' connections does not touch it.
+        proxy: the lab's proxy; None where no fault of the schedule needs it.
+        custom: whether the worker under study is not the project's own, so that it says less of what it does.
+        settings: what faults want of Redis's settings, by name: each fault's number and value, the original first.
+        witnesses: the journals of what the proxy saw.
     """
 
     def __init__(
@@ -48,21 +55,21 @@ class Stage:
         self.experiment = experiment
         self.stream = stream
         self.group = GROUP
-        self.foreign = bool(experiment.worker)
+        self.custom = bool(experiment.worker)
         for function in (experiment.worker, experiment.producer):
             if function:
                 imported(function)  # what cannot be imported here cannot be imported there
         self._folder = folder
-        self.witnesses: list[Journal] = []  # what the proxy saw
+        self.witnesses: list[Journal] = []
+        self.settings: dict[str, list[tuple[int, str]]] = {}
         self._orders: dict[str, dict[int, dict[str, Any]]] = {}
         self._twins: dict[str, str] = {}  # process: consumer
         self._stopped: dict[str, set[int]] = {}  # the faults that want a worker to stand still
-        self.crew = Supervisor(forkserver, journal)
-        needed = experiment.wire or self.foreign or any(fault.needs_wire for fault in experiment.plan())
+        self.supervisor = Supervisor(forkserver, journal)
+        faults = experiment.all_faults()
+        needed = experiment.wire or self.custom or any(fault.needs_wire for fault in faults)
         # A container has another port after a restart: only the proxy's stays.
-        moves = server.kind == "container" and any(
-            fault.kind in {"redis-restart", "aof-cut"} for fault in experiment.plan()
-        )
+        moves = server.kind == "container" and any(fault.restarts_redis for fault in faults)
         self.proxy: Proxy | None = self._make_proxy() if needed or moves else None
         self._url = self.proxy.listen("lab") if self.proxy and moves else server.url
         self.client: redis.Redis = self.connect()
@@ -78,7 +85,7 @@ class Stage:
 
     def close(self) -> None:
         """End what still runs."""
-        self.crew.close()
+        self.supervisor.close()
         if self.proxy:
             self.proxy.close()
         for journal in self.witnesses:
@@ -93,7 +100,7 @@ class Stage:
 
     def alive(self, worker: str) -> bool:
         """Whether its process runs now."""
-        return self.crew[worker].alive
+        return self.supervisor[worker].alive
 
     def pending(self, worker: str) -> int:
         """How many entries Redis holds for it."""
@@ -108,31 +115,31 @@ class Stage:
     def freeze(self, worker: str, by: int) -> None:
         """SIGSTOP it, and wait until it stands still and what it has sent has left the proxy."""
         self._stopped.setdefault(worker, set()).add(by)
-        self.crew[worker].freeze()
+        self.supervisor[worker].freeze()
         if self.proxy:
             self.proxy.flush()
 
     def thaw(self, worker: str, by: int) -> bool:
         """SIGCONT it where this was the last fault that wanted it to stand; False: somebody else had done so before."""
         wanted = self._stopped.get(worker, set())
-        stood = by not in wanted or self.crew[worker].still  # a new process was never stopped
+        stood = by not in wanted or self.supervisor[worker].still  # a new process was never stopped
         wanted.discard(by)
         if not wanted:
-            self.crew[worker].thaw()
+            self.supervisor[worker].thaw()
         return stood
 
     def kill(self, worker: str) -> None:
         """SIGKILL it."""
-        self.crew.kill(worker)
+        self.supervisor.kill(worker)
 
     def spawn(self, worker: str) -> None:
         """Start its next incarnation."""
-        self.start_worker(worker, self.crew[worker].task.incarnation + 1)
+        self.start_worker(worker, self.supervisor[worker].task.incarnation + 1)
 
     def twin(self, worker: str) -> str:
         """Start a second process that calls itself by this worker's name."""
         name = f"{worker}-twin"
-        life = self.crew[name].task.incarnation + 1 if name in self._twins else 1
+        life = self.supervisor[name].task.incarnation + 1 if name in self._twins else 1
         self._twins[name] = worker
         self.start_worker(name, life, consumer=worker)
         return name
@@ -143,7 +150,7 @@ class Stage:
         orders.pop(index, None)
         if order is not None:
             orders[index] = dict(order)
-        self.crew[worker].order((index, order))
+        self.supervisor[worker].order((index, order))
 
     # ------------------------------------------------------------------------------------ for the session
 
@@ -161,7 +168,7 @@ class Stage:
         orders = self._orders.get(name, {})
         self._orders[name] = {index: order for index, order in orders.items() if order["do"] != "crash"}
         names = ("claim_after", "max_deliveries", "retry_delay", "batch", "threads")
-        self.crew.start(
+        self.supervisor.start(
             Work(
                 **self._task(name, incarnation),
                 consumer=consumer or name,
@@ -174,15 +181,17 @@ class Stage:
     def start_producer(self, arrivals: Arrivals) -> WorkerProcess:
         """Start the producer, which waits for the start of the clock."""
         it = self.experiment
-        return self.crew.start(Produce(**self._task("producer", 1), arrivals=arrivals, keys=it.keys, add=it.producer))
+        return self.supervisor.start(
+            Produce(**self._task("producer", 1), arrivals=arrivals, keys=it.keys, add=it.producer)
+        )
 
     def arrive(self, rate: float | None) -> None:
         """Tell the producer of a live run how many jobs a second come from now on; None: no more."""
-        self.crew["producer"].order(rate)
+        self.supervisor["producer"].order(rate)
 
     def _task(self, name: str, incarnation: int) -> dict[str, Any]:
-        foreign = bool(self.foreign and name != "producer")
-        url = self.proxy.listen(name, incarnation, custom=foreign) if self.proxy else self.server.url
+        custom = self.custom and name != "producer"
+        url = self.proxy.listen(name, incarnation, custom=custom) if self.proxy else self.server.url
         return {
             "url": url,
             "stream": self.stream,
