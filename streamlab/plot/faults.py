@@ -41,11 +41,11 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class _Shown:
-    """A fault as far as a picture shows it (s)."""
+    """A fault as far as a picture shows it (s); `began`: in the picture, and not before it."""
 
     start: float
     end: float
-    began: bool  # in the picture, and not before it
+    began: bool
     name: str
     target: str
     family: Family
@@ -64,36 +64,21 @@ def draw_faults(
     """
     shown = _shown(faults, window)
     thin = 1.3 if len(shown) <= _FEW else 0.8
-    for fault in shown:
-        lane, colour = (lanes or {}).get(fault.target), fault.family.colour
-        for one in axes:
-            if fault.end - fault.start > _INSTANT * (window[1] - window[0]):
-                _shade(one, fault, lane)
+    for one in axes:
+        for fault in shown:
+            colour, lane = fault.family.colour, (lanes or {}).get(fault.target)
+            if fault.end - fault.start <= _INSTANT * (window[1] - window[0]):
+                pass  # a line is all there is to see
+            elif lane is None:
+                one.axvspan(fault.start, fault.end, color=colour, alpha=0.1, linewidth=0, zorder=0.5, gid="shade")
+            else:
+                span = [fault.start, fault.end]
+                one.fill_between(span, *lane, color=colour, alpha=0.25, linewidth=0, zorder=0.6, gid="shade")
             if fault.began:
-                one.axvline(
-                    fault.start, color=colour, linewidth=thin, linestyle=fault.family.dashes, zorder=4, gid="fault"
-                )
-    if not shown:
-        return
-    first, figure = axes[0], _figure(axes[0])
-    first.set_xlim(window)
-    if (engine := figure.get_layout_engine()) is not None:
-        engine.execute(figure)  # only now it is known how wide the axes are, and how many letters fit
-    names = [_name(first, fault, f"{fault.family.sign} {fault.name}") for fault in shown]
-    lines = _stack(first, names)
-    if lines is None:
-        for name in names:
-            name.remove()
-        lines = _number(first, shown)
-        _list(figure, shown)
-    first.set_title(first.get_title(loc="left"), loc="left", pad=8 + _LINE * lines)  # above the names
-    figure.set_figheight(figure.get_figheight() + _LINE * (lines - 1) / 72)  # which take no room from what they explain
-
-
-def family_of(fault: Mapping[Any, Any]) -> str:
-    """'worker', 'wire', 'redis' or 'operator'; a fault that says nothing hits a worker."""
-    family = fault.get("family")
-    return family if isinstance(family, str) and family in FAMILIES else "worker"
+                dashes = fault.family.dashes
+                one.axvline(fault.start, color=colour, linewidth=thin, linestyle=dashes, zorder=4, gid="fault")
+    if shown:
+        _name_all(axes[0], shown, window)
 
 
 def _shown(faults: pd.DataFrame, window: tuple[float, float]) -> list[_Shown]:
@@ -102,25 +87,34 @@ def _shown(faults: pd.DataFrame, window: tuple[float, float]) -> list[_Shown]:
     for fault in faults.sort_values("start", kind="stable").to_dict("records"):
         start, until = float(fault["start"]), end if pd.isna(fault["end"]) else float(fault["end"])
         if start <= end and until >= begin:
-            name, family = style.plain(fault["name"], 40), family_of(fault)
-            name += "" if family == "worker" else f" ({family})"
+            family = fault["family"] if fault["family"] in FAMILIES else "worker"  # who says nothing hits a worker
+            name = style.plain(fault["name"], 40) + ("" if family == "worker" else f" ({family})")
             place = max(start, begin), min(until, end), start >= begin
             shown.append(_Shown(*place, name, str(fault["target"]), FAMILIES[family]))
     return shown
+
+
+def _name_all(axes: Axes, shown: Sequence[_Shown], window: tuple[float, float]) -> None:
+    """Name the faults above the axes, or number them where there is no room, and list them below the picture."""
+    figure = _figure(axes)
+    axes.set_xlim(window)
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)  # only now it is known how wide the axes are, and how many letters fit
+    names = [_name(axes, fault, f"{fault.family.sign} {fault.name}") for fault in shown]
+    lines = _stack(axes, names)
+    if lines is None:
+        for name in names:
+            name.remove()
+        lines = _number(axes, shown)
+        _list(figure, shown)
+    axes.set_title(axes.get_title(loc="left"), loc="left", pad=8 + _LINE * lines)  # above the names
+    figure.set_figheight(figure.get_figheight() + _LINE * (lines - 1) / 72)  # which take no room from what they explain
 
 
 def _figure(axes: Axes) -> Figure:
     figure = axes.get_figure(root=True)
     assert figure is not None  # a sheet's axes are on it
     return figure
-
-
-def _shade(axes: Axes, fault: _Shown, lane: tuple[float, float] | None) -> None:
-    if lane is None:
-        axes.axvspan(fault.start, fault.end, color=fault.family.colour, alpha=0.1, linewidth=0, zorder=0.5, gid="shade")
-    else:
-        span, colour = [fault.start, fault.end], fault.family.colour
-        axes.fill_between(span, *lane, color=colour, alpha=0.25, linewidth=0, zorder=0.6, gid="shade")
 
 
 def _name(axes: Axes, fault: _Shown, text: str) -> Annotation:
@@ -174,16 +168,16 @@ def _number(axes: Axes, shown: Sequence[_Shown]) -> int:
 
 def _list(figure: Figure, shown: Sequence[_Shown]) -> None:
     """What the numbers mean, below the picture."""
-    lines = [
-        Line2D([], [], color=fault.family.colour, linestyle=fault.family.dashes, linewidth=1.3)
-        for fault in shown[:_LISTED]
-    ]
-    labels = [f"{n}  {fault.name}, {fault.start:.2f} s" for n, fault in enumerate(shown[:_LISTED], start=1)]
+    lines, labels = [], []
+    for number, fault in enumerate(shown[:_LISTED], start=1):
+        lines.append(Line2D([], [], color=fault.family.colour, linestyle=fault.family.dashes, linewidth=1.3))
+        labels.append(f"{number}  {fault.name}, {fault.start:.2f} s")
     if len(shown) > _LISTED:
         lines.append(Line2D([], [], linestyle="none"))
         labels.append(f"and {len(shown) - _LISTED} more")
     columns = 3 if max(map(len, labels)) <= 36 else 2
-    box = figure.legend(lines, labels, loc="outside lower left", ncols=columns, frameon=False, handlelength=1.6)
-    for text in box.get_texts():
-        text.set(fontsize=style.SMALL, color=style.INK)
+    figure.legend(
+        lines, labels, loc="outside lower left", ncols=columns, frameon=False, handlelength=1.6,
+        fontsize=style.SMALL, labelcolor=style.INK,
+    )  # fmt: skip
     figure.set_figheight(figure.get_figheight() + 0.19 * -(-len(labels) // columns))

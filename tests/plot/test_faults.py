@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgba
 
 from streamlab.history import History
 from streamlab.plot import pel
-from streamlab.plot.faults import FAMILIES, family_of
+from streamlab.plot.faults import FAMILIES
 from tests.histories import healthy
 from tests.plot.boxes import assert_readable, drawn, texts
 
@@ -20,10 +20,7 @@ def struck(folder: Path, *faults: tuple) -> History:
     for number, (name, start, end, *family) in enumerate(faults):
         more = {"family": family[0]} if family else {}
         story.fault(name, "", start, end, index=number, **more)
-    history = story.load()
-    if "family" not in history.faults:  # as History.faults is to tell it
-        history.faults["family"] = [family[0] if family else "worker" for _, _, _, *family in faults]
-    return history
+    return story.load()
 
 
 def spans(figure) -> list[tuple[float, float]]:
@@ -45,18 +42,13 @@ def test_shaded_as_long_as_it_lasts_and_an_instant_is_a_line(tmp_path: Path) -> 
 
 
 def test_each_family_has_a_colour_a_sign_and_its_word(tmp_path: Path) -> None:
-    figure = pel(
-        struck(tmp_path, *((f"f{n}", n * 2 + 1, n * 2 + 2, family) for n, family in enumerate(FAMILIES)))
-    ).figure
+    faults = [(f"f{n}", n * 2 + 1, n * 2 + 2, family) for n, family in enumerate(FAMILIES)]
+    figure = pel(struck(tmp_path / "known", *faults)).figure
+    assert names(pel(struck(tmp_path / "unknown", ("f", 1, 2, "weather"), ("g", 5, 6))).figure) == ["✕ f", "✕ g"]
     assert names(figure) == ["✕ f0", "↯ f1 (wire)", "▣ f2 (redis)", "⚒ f3 (operator)"]
     shades = [tuple(shade.get_facecolor()[:3]) for shade in drawn(figure, "shade")]
     assert shades == [to_rgba(family.colour)[:3] for family in FAMILIES.values()]
     assert len({str(line.get_linestyle()) + str(line._dash_pattern) for line in drawn(figure, "fault")}) == 4
-
-
-@pytest.mark.parametrize("told", [{}, {"family": None}, {"family": float("nan")}, {"family": "weather"}])
-def test_a_fault_of_no_family_hits_a_worker(told: dict) -> None:
-    assert family_of(told) == "worker"
 
 
 def test_names_of_faults_do_not_overlap(tmp_path: Path) -> None:
