@@ -51,7 +51,7 @@ class Checked:
 
     def __post_init__(self) -> None:
         kind: Any = type(self)
-        for name, hint in _hints(kind).items():
+        for name, hint in _hints(kind):
             value = getattr(self, name)
             plain = value.item() if type(value).__module__ == "numpy" else value
             try:
@@ -89,11 +89,12 @@ def build_one_of(kinds: Mapping[str, type[T]], table: object, where: str) -> T:
 
 
 @cache
-def _hints(kind: Any) -> dict[str, Any]:
-    """The annotation of each field that msgspec can check."""
-    hints = get_type_hints(kind, include_extras=True)
-    fields = [field.name for field in dataclasses.fields(kind) if field.init]
-    return {name: hints[name] for name in fields if _supported(hints[name])}
+def _hints(kind: Any) -> list[tuple[str, Any]]:
+    """The annotations that msgspec can check; where a class annotates a field again, its base's rule still holds."""
+    names = {field.name for field in dataclasses.fields(kind) if field.init}
+    bases = [base for base in reversed(kind.__mro__) if dataclasses.is_dataclass(base)]
+    found = dict.fromkeys(hint for base in bases for hint in get_type_hints(base, include_extras=True).items())
+    return [(name, hint) for name, hint in found if name in names and _supported(hint)]
 
 
 def _supported(hint: Any) -> bool:

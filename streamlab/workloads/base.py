@@ -16,7 +16,6 @@ from streamlab.schema import Checked, build_one_of
 if TYPE_CHECKING:
     from streamlab.queue.message import Handler
 
-Jobs: TypeAlias = Annotated[int, Meta(ge=1, le=10_000_000)]  # the times of all are set beforehand
 Rate: TypeAlias = Annotated[
     float, Meta(ge=0.001, le=1e6, description="messages a second, from 0.001 to 1,000,000, say rate=40")
 ]
@@ -44,7 +43,7 @@ class Workload(Checked):
 
     name: ClassVar[str]
 
-    count: Jobs = 100
+    count: Annotated[int, Meta(ge=1, le=10_000_000)] = 100  # the times of all are set beforehand
     rate: Rate = 50.0
 
     def __init_subclass__(cls) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from msgspec import Meta
 
 from streamlab.errors import MissingError, UsageError
-from streamlab.workloads.base import Jobs, Rate, Workload
+from streamlab.workloads.base import Workload
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -43,8 +43,8 @@ class ResizeImages(Workload):
 
     name: ClassVar[str] = "resize-images"
 
-    count: Jobs = 120
-    rate: Rate = 40.0
+    count: int = 120
+    rate: float = 40.0
     sizes: Annotated[tuple[tuple[Side, Side], ...], Meta(min_length=1)] = _SIZES
     photos: Annotated[int, Meta(ge=1, le=100)] = 12
 
