@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from streamlab.learn import exercise, predict, solution
     from streamlab.plot import bar_chart, line_chart, matrix
     from streamlab.queue import DeadLetters, Message, OutcomeUnknownError, PermanentError, Producer, Worker
-    from streamlab.run import Run
+    from streamlab.report import Run
     from streamlab.servers import open_server
     from streamlab.workloads import Call, Count, ResizeImages, Sleep
 
@@ -36,7 +36,7 @@ _HOMES = {
     "streamlab.learn": ("exercise", "predict", "solution"),
     "streamlab.plot": ("bar_chart", "line_chart", "matrix"),
     "streamlab.queue": ("DeadLetters", "Message", "OutcomeUnknownError", "PermanentError", "Producer", "Worker"),
-    "streamlab.run": ("Run",),
+    "streamlab.report": ("Run",),
     "streamlab.servers": ("open_server",),
     "streamlab.workloads": ("Call", "Count", "ResizeImages", "Sleep"),
 }

@@ -23,7 +23,7 @@ from streamlab.errors import DataError, MissingError, PermissionRefusedError, St
 
 if TYPE_CHECKING:
     from streamlab.lab.progress import Watcher
-    from streamlab.run import Run
+    from streamlab.report import Run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -151,7 +151,7 @@ def scenarios(as_json: Json = False) -> None:
 @app.command(epilog="Example: [bold]streamlab check runs/tour-20270101-120000-1a2b[/bold]")
 def check(folder: Folder, as_json: Json = False) -> None:
     """Judge a saved run again, without Redis. Exit code 0: valid, 1: invalid, 2: unknown."""
-    from streamlab.run import Run
+    from streamlab.report import Run
 
     finished = Run(folder)
     finished.save_verdict()
@@ -161,7 +161,7 @@ def check(folder: Folder, as_json: Json = False) -> None:
 @app.command(epilog="Example: [bold]streamlab plot runs/tour-20270101-120000-1a2b[/bold]")
 def plot(folder: Folder) -> None:
     """Draw a saved run again, without Redis."""
-    from streamlab.run import Run
+    from streamlab.report import Run
 
     for path in Run(folder).save_pictures():
         _answer.print(str(path), markup=False)
@@ -170,15 +170,15 @@ def plot(folder: Folder) -> None:
 @app.command(epilog="Example: [bold]streamlab report runs/tour-20270101-120000-1a2b[/bold]")
 def report(folder: Folder) -> None:
     """Write all that is known of a saved run into one HTML file, which opens without a network."""
-    from streamlab.run import Run
+    from streamlab.report import Run
 
     _answer.print(str(Run(folder).report()), markup=False)
 
 
 @app.command(epilog="Examples: [bold]streamlab message runs/tour 7[/bold] · [bold]... 1795482250248-0[/bold]")
 def message(folder: Folder, which: Annotated[str, typer.Argument(help="An entry ID, or the number of a job.")]) -> None:
-    """Tell the life of one message of a saved run: every event from its due time on, and who held it."""
-    from streamlab.run import Run
+    """Print the trace of one message of a saved run: every event from its due time on, and who held it."""
+    from streamlab.report import Run
 
     _answer.print(str(Run(folder).message(which)), markup=False)
 

@@ -11,6 +11,8 @@ from streamlab.errors import DataError, MissingError, PermissionRefusedError
 
 def read(path: Path) -> bytes:
     """All of a file. Raises MissingError, PermissionRefusedError, or DataError where it is none."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for, a device never ends
+        raise DataError(f"{path} cannot be read: not a file")
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -18,7 +20,7 @@ def read(path: Path) -> bytes:
     except PermissionError:
         raise PermissionRefusedError(f"{path} cannot be read: permission denied") from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}, expected a file") from None
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def write_json(path: str | Path, data: object) -> None:

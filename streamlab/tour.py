@@ -12,7 +12,7 @@ from streamlab.lab.progress import Watcher
 from streamlab.workloads import ResizeImages
 
 if TYPE_CHECKING:
-    from streamlab.run import Run
+    from streamlab.report import Run
 
 
 def experiment(seed: int = 1) -> Experiment:

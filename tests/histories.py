@@ -1,4 +1,4 @@
-"""Made-up histories: real folders, written through the real journal, of things that never happened."""
+"""Made-up histories: real folders, written through the real event log, of things that never happened."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tomli_w
 
 from streamlab.files import write_json
 from streamlab.history import History
-from streamlab.observe.journal import Journal
+from streamlab.history.log import EventLog
 
 START_NS = 1_000_000_000_000
 
@@ -27,7 +27,7 @@ class Story:
     def __init__(self, folder: Path, stream: str = "jobs", **experiment: Any) -> None:
         self.folder = folder
         self.stream = stream
-        self.journals: dict[tuple[str, int], Journal] = {}
+        self.logs: dict[tuple[str, int], EventLog] = {}
         self.samples: list[str] = []
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "events").mkdir(exist_ok=True)
@@ -39,12 +39,12 @@ class Story:
         return f"{1_700_000_000_000 + job * 10}-0"
 
     def event(self, kind: str, process: str, at: float, job: int = -1, *, life: int = 1, **more: Any) -> Self:
-        if (process, life) not in self.journals:
-            self.journals[process, life] = Journal(self.folder, process, life, stream=self.stream)
+        if (process, life) not in self.logs:
+            self.logs[process, life] = EventLog(self.folder, process, life, stream=self.stream)
         more.setdefault("entry", self.entry(job) if job >= 0 else "")
         if "due" in more:
             more["due_ns"] = START_NS + round(more.pop("due") * 1e9)
-        self.journals[process, life].write(kind, job=job, time_ns=START_NS + round(at * 1e9), **more)
+        self.logs[process, life].write(kind, job=job, time_ns=START_NS + round(at * 1e9), **more)
         return self
 
     def add(self, job: int, at: float, outcome: str = "added", **more: Any) -> Self:
@@ -95,8 +95,8 @@ class Story:
         return self
 
     def write(self) -> Path:
-        for journal in self.journals.values():
-            journal.close()
+        for log in self.logs.values():
+            log.close()
         if self.samples:
             (self.folder / "samples.csv").write_text("time_ns,metric,consumer,value\n" + "".join(self.samples))
         return self.folder
@@ -138,6 +138,8 @@ def crash(folder: Path, jobs: int = 120, workers: int = 3, kill_at: float = 1.5,
         free[worker] = done
         deliveries[worker].append((due + 0.002, done + 0.001))
     story.fault("kill", "worker-2", kill_at, until=kill_at + 1.5, held=len(held))
+    story.event("worker_exit", "lab", kill_at, note="worker-2: killed")
+    story.event("worker_up", "lab", kill_at + 1.5, note="worker-2: pid 8, incarnation 2")
     for n, job in enumerate(held):
         name = f"worker-{3 if n % 2 and workers > 2 else 1}"
         story.event("claimed", name, claim_at, job, deliveries=2)

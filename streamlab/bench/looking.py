@@ -1,4 +1,4 @@
-"""What it costs to look: the journal of a worker, the probe of a group, and a history that is read again."""
+"""What it costs to look: the event log of a worker, the sampler of a group, and a history that is read again."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from streamlab.bench.pair import Pair
 from streamlab.bench.queue import drain_raw, fill
 from streamlab.files import write_json
-from streamlab.observe.journal import Journal
-from streamlab.observe.probe import Probe
+from streamlab.history.log import EventLog
+from streamlab.history.sampler import Sampler
 from streamlab.queue import Message, Worker
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _GROUP = "g"
 _SLOW_MESSAGES = 1000
-_PROBED = 3.0  # seconds
+_SAMPLED = 3.0  # seconds
 _JOBS = 250_000  # with four or five events each a little over a million
 
 
@@ -37,21 +37,21 @@ def pairs(server: Server, messages: int) -> list[Pair]:
     slow, quick = _SLOW_MESSAGES, messages
     return [
         Pair(
-            "draining at 1 ms a message, journal on", "messages/s", "journal off",
-            lambda: _drain(server, slow, 0.001, journal=False),
-            lambda: _drain(server, slow, 0.001, journal=True),
+            "draining at 1 ms a message, event log on", "messages/s", "event log off",
+            lambda: _drain(server, slow, 0.001, log=False),
+            lambda: _drain(server, slow, 0.001, log=True),
             "at least 0.97",
         ),
         Pair(
-            "draining, no-op handler, journal on", "messages/s", "raw redis-py, no journal",
+            "draining, no-op handler, event log on", "messages/s", "raw redis-py, no event log",
             lambda: _drain_raw(server, quick),
-            lambda: _drain(server, quick, 0, journal=True),
+            lambda: _drain(server, quick, 0, log=True),
             "at least 0.5",
         ),
         Pair(
-            "the probe at 20 Hz, PEL of 1,000,000", "% of the server's time", "PEL of 1,000",
-            lambda: _probe(server, 1_000),
-            lambda: _probe(server, 1_000_000),
+            "the sampler at 20 Hz, PEL of 1,000,000", "% of the server's time", "PEL of 1,000",
+            lambda: _sample(server, 1_000),
+            lambda: _sample(server, 1_000_000),
             "at most 1 %",
         ),
         Pair(
@@ -79,7 +79,7 @@ def _stream(server: Server) -> Iterator[tuple[Redis, str]]:
             client.unlink(stream)
 
 
-def _drain(server: Server, messages: int, seconds: float, *, journal: bool) -> float:
+def _drain(server: Server, messages: int, seconds: float, *, log: bool) -> float:
     """Messages a second of our worker, each of which takes `seconds` of work."""
     count = 0
 
@@ -94,8 +94,8 @@ def _drain(server: Server, messages: int, seconds: float, *, journal: bool) -> f
 
     with _stream(server) as (client, stream), tempfile.TemporaryDirectory(prefix="streamlab-") as folder:
         fill(client, stream, messages)
-        with Journal(folder, "worker-1", stream=stream) as written:
-            worker = Worker(client, stream, _GROUP, handler, observe=written.observe if journal else None)
+        with EventLog(folder, "worker-1", stream=stream) as written:
+            worker = Worker(client, stream, _GROUP, handler, observe=written.observe if log else None)
             started = time.perf_counter()
             worker.run()
             return messages / (time.perf_counter() - started)
@@ -106,16 +106,16 @@ def _drain_raw(server: Server, messages: int) -> float:
         return drain_raw(client, stream, messages)
 
 
-def _probe(server: Server, entries: int) -> float:
-    """Percent of its time that the server spends on the probe's commands."""
+def _sample(server: Server, entries: int) -> float:
+    """Percent of its time that the server spends on the sampler's commands."""
     with _stream(server) as (client, stream), tempfile.TemporaryDirectory(prefix="streamlab-") as folder:
         fill(client, stream, entries)
         while client.xreadgroup(_GROUP, "c", {stream: ">"}, count=10_000):
             pass
         before = _microseconds(client)
         started = time.perf_counter()
-        with Probe(server.client(), stream, _GROUP, Path(folder) / "samples.csv"):
-            time.sleep(_PROBED)
+        with Sampler(server.client(), stream, _GROUP, Path(folder) / "samples.csv"):
+            time.sleep(_SAMPLED)
         took = time.perf_counter() - started
         return 100 * (_microseconds(client) - before) / 1e6 / took
 
@@ -141,7 +141,7 @@ def _read_again() -> tuple[float, float]:
 
 
 def _load_judge_draw(folder: str, answer: Any) -> None:
-    from streamlab.run import Run
+    from streamlab.report import Run
 
     started = time.perf_counter()
     run = Run(folder)
@@ -157,8 +157,8 @@ def _write_history(folder: Path) -> None:
     start = 1_000_000_000
     (folder / "experiment.toml").write_text("")
     write_json(folder / "environment.json", {"start_ns": start})
-    with Journal(folder, "producer") as producer:
-        workers = [Journal(folder, f"worker-{number}") for number in (1, 2, 3)]
+    with EventLog(folder, "producer") as producer:
+        workers = [EventLog(folder, f"worker-{number}") for number in (1, 2, 3)]
         for job in range(_JOBS):
             at = start + job * 100_000
             entry = f"{1_700_000_000_000 + job}-0"

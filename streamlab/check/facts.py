@@ -12,7 +12,8 @@ import pandas as pd
 
 from streamlab.check.losses import places
 from streamlab.check.recovery import Stranding, strandings
-from streamlab.history import WIRE, History
+from streamlab.history import History
+from streamlab.history.log import WIRE
 
 #: What can become of a job that a producer offered; each job has exactly one of them.
 FATES = {

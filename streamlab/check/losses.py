@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from streamlab.faultrecord import FaultRecord
 from streamlab.history import History
-from streamlab.record import parse_entry
+from streamlab.history.fault_record import FaultRecord
+from streamlab.history.log import parse_entry
 
 #: The places in which a job can be lost, each a class of its own.
 PLACES = {

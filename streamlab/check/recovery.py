@@ -6,13 +6,10 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from streamlab.faultrecord import FaultRecord
 from streamlab.history import History
-from streamlab.journals import hit_by
-from streamlab.record import DELIVERIES
+from streamlab.history.fault_record import FaultRecord, hit_by
 
 
 @dataclass(frozen=True)
@@ -47,14 +44,26 @@ def strandings(history: History) -> list[Stranding]:
     ]
     if not struck:
         return []
-    holding = _Holding(history)
+    settled = history.first("done", "dead").reindex(history.jobs.index)
+    over = history.first("done", "dead", "acked", "wire_acked")
     found = []
     for name, strikes in struck:
-        stranded = {job for process, time in strikes for job in holding.at(process, time)}
+        stranded = {
+            job for process, time in strikes for job in _held(history, process, time) - set(over[over <= time].index)
+        }
         if stranded:
             start = min(time for _, time in strikes)
-            found.append(Stranding(str(name), start, holding.settled.loc[sorted(stranded)]))
+            found.append(Stranding(str(name), start, settled.loc[sorted(stranded)]))
     return found
+
+
+def _held(history: History, process: str, time: float) -> set[int]:
+    """The jobs that this process ('' = any) held at this time."""
+    table = history.deliveries
+    held = (table["start"] <= time) & ~(table["end"] <= time) & table["job"].notna()
+    if process:
+        held &= table["process"] == process
+    return set(table.loc[held, "job"])
 
 
 def _strikes(history: History, fault: dict[Hashable, Any]) -> list[tuple[str, float]]:
@@ -70,32 +79,3 @@ def _strikes(history: History, fault: dict[Hashable, Any]) -> list[tuple[str, fl
     hits = events[(events["kind"] == "fault_hit").to_numpy()]
     rows = zip(hits["process"], hits["time"], hits["note"], strict=True)
     return [(process, time) for process, time, note in rows if hit_by(note) == record.index]
-
-
-class _Holding:
-    """Who has got which entry last, at any time."""
-
-    def __init__(self, history: History) -> None:
-        events = history.events
-        self._time = events["time"].to_numpy()
-        self._entry = events["entry"].cat.codes.to_numpy()
-        self._entries = len(events["entry"].cat.categories)
-        self._process = events["process"]
-        self._job = events["job"].to_numpy(dtype=np.int64, na_value=-1)
-        self._gets = np.flatnonzero(events["kind"].isin(DELIVERIES).to_numpy() & (self._entry > 0) & (self._job >= 0))
-        jobs = history.jobs.index
-        self._over = history.first("done", "dead", "acked", "wire_acked").reindex(jobs)
-        #: When each job was first done or dead-lettered.
-        self.settled = history.first("done", "dead").reindex(jobs)
-
-    def at(self, process: str, time: float) -> set[int]:
-        """The jobs that this process ('' = any) had got last at this time, and that were not done with."""
-        gets = self._gets[: np.searchsorted(self._time[self._gets], time, side="right")]
-        last = np.full(self._entries, -1, np.int64)
-        last[self._entry[gets]] = gets  # of several assignments to one place the last stays
-        rows = last[last >= 0]
-        if process:
-            rows = rows[(self._process.iloc[rows] == process).to_numpy()]
-        jobs = np.unique(self._job[rows])
-        over = (self._over.reindex(jobs) <= time).to_numpy()
-        return set(jobs[~over].tolist())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from streamlab.errors import UsageError
-from streamlab.faultrecord import FaultRecord
+from streamlab.history.fault_record import FaultRecord
 from streamlab.schema import Checked, Seconds
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from streamlab.errors import UnsupportedError
-from streamlab.faultrecord import FaultRecord
 from streamlab.faults.base import TargetedFault
+from streamlab.history.fault_record import FaultRecord
 from streamlab.schema import CountOrZero, Positive
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from streamlab.errors import UnsupportedError, UsageError
-from streamlab.faultrecord import FaultRecord
 from streamlab.faults.look import gone, look
 from streamlab.faults.redis import RedisFault, connections
+from streamlab.history.fault_record import FaultRecord
 from streamlab.schema import Count, Positive
 from streamlab.servers.own import How
 

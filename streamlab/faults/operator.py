@@ -13,9 +13,9 @@ from msgspec import Meta
 from redis.exceptions import NoPermissionError, ResponseError
 
 from streamlab.errors import UnsupportedError
-from streamlab.faultrecord import FaultRecord
 from streamlab.faults.base import ALL, Fault, TargetedFault
 from streamlab.faults.look import LISTED, Look, look
+from streamlab.history.fault_record import FaultRecord
 from streamlab.schema import CountOrZero, Positive
 
 if TYPE_CHECKING:

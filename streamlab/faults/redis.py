@@ -11,8 +11,8 @@ from msgspec import Meta
 from redis.exceptions import RedisError
 
 from streamlab.errors import UnsupportedError
-from streamlab.faultrecord import FaultRecord
 from streamlab.faults.base import ALL, PRODUCER, Fault, TargetedFault
+from streamlab.history.fault_record import FaultRecord
 from streamlab.schema import Positive
 from streamlab.servers import OwnServer
 

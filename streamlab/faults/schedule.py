@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 from redis.exceptions import RedisError
 
 from streamlab.errors import StreamlabError
-from streamlab.faultrecord import FaultRecord
 from streamlab.faults.base import OLDEST, ONE, Fault
+from streamlab.history.fault_record import FaultRecord
 
 if TYPE_CHECKING:
     from streamlab.lab.context import RunContext

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ResponseError
 
 from streamlab.errors import UnsupportedError, UsageError
-from streamlab.faultrecord import FaultRecord
 from streamlab.faults.redis import RedisFault
+from streamlab.history.fault_record import FaultRecord
 from streamlab.schema import CountOrZero, Positive
 from streamlab.servers.settings import is_ours
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from msgspec import Meta
 
 from streamlab.errors import UsageError
-from streamlab.faultrecord import FaultRecord
 from streamlab.faults.base import PRODUCER, TargetedFault
 from streamlab.faults.proxy import toxics
 from streamlab.faults.proxy.toxics import DirectionName, Toxic
+from streamlab.history.fault_record import FaultRecord
 from streamlab.schema import Count, Positive, Seconds
 
 if TYPE_CHECKING:

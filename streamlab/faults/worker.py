@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from streamlab.faultrecord import FaultRecord
 from streamlab.faults.base import TargetedFault
+from streamlab.history.fault_record import FaultRecord
 from streamlab.schema import Count, Positive, Seconds
 
 if TYPE_CHECKING:

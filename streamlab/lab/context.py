@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
+from streamlab.history.log import EventLog
 from streamlab.lab.arrivals import Arrivals
 from streamlab.lab.experiment import Experiment
 from streamlab.lab.forkserver import ForkServer
 from streamlab.lab.process import Produce, Work, imported
 from streamlab.lab.supervisor import Supervisor, WorkerProcess
-from streamlab.observe.journal import Journal
 from streamlab.servers import Server, connect
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class RunContext:
         folder: Path,
         stream: str,
         *,
-        journal: Journal,
+        journal: EventLog,
         forkserver: ForkServer,
     ) -> None:
         self.server = server
@@ -60,7 +60,7 @@ class RunContext:
             if function:
                 imported(function)  # what cannot be imported here cannot be imported there
         self._folder = folder
-        self.witnesses: list[Journal] = []
+        self.witnesses: list[EventLog] = []
         self.settings: dict[str, list[tuple[int, str]]] = {}
         self._orders: dict[str, dict[int, dict[str, Any]]] = {}
         self._twins: dict[str, str] = {}  # process: consumer
@@ -202,8 +202,8 @@ class RunContext:
             "workload": self.experiment.workload,
         }
 
-    def _witness(self, process: str, incarnation: int) -> Journal:
+    def _witness(self, process: str, incarnation: int) -> EventLog:
         """A journal for what the proxy sees: its own, or in the name of a worker that keeps none."""
-        journal = Journal(self._folder, process, incarnation, self.stream, witness="" if process == "wire" else "wire")
+        journal = EventLog(self._folder, process, incarnation, self.stream, witness="" if process == "wire" else "wire")
         self.witnesses.append(journal)
         return journal

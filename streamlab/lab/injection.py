@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from streamlab.observe.journal import Journal
+from streamlab.history.log import EventLog
 from streamlab.queue import Message
 
 
@@ -20,7 +20,7 @@ class FaultInjection:
     {"do": "fail", "times": 1, "job": None}.
     """
 
-    def __init__(self, journal: Journal, orders: Mapping[int, Mapping[str, Any]]) -> None:
+    def __init__(self, journal: EventLog, orders: Mapping[int, Mapping[str, Any]]) -> None:
         self._journal = journal
         self._orders: dict[int, dict[str, Any]] = {index: dict(order) for index, order in orders.items()}
 

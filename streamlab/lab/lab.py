@@ -24,8 +24,7 @@ from streamlab.servers import OwnServer, Server, open_server
 if TYPE_CHECKING:
     from streamlab.lab.live import LiveRun
     from streamlab.lab.room import ControlRoom
-    from streamlab.repeats import Repeats
-    from streamlab.run import Run
+    from streamlab.report import Repeats, Run
 
 
 class Lab:
@@ -92,7 +91,7 @@ class Lab:
                     session.run()
             except RedisError as error:
                 raise failed(server, error, folder.path) from error
-        from streamlab.run import Run  # brings pandas, which takes longer to load than most mistakes to find
+        from streamlab.report import Run  # brings pandas, which takes longer to load than most mistakes to find
 
         return Run(folder.path, owner=folder)
 
@@ -117,7 +116,7 @@ class Lab:
 
         Raises: as `run`.
         """
-        from streamlab.repeats import Repeats
+        from streamlab.report import Repeats
 
         if isinstance(times, bool) or not isinstance(times, int) or times < 1:
             raise UsageError(f"times={times!r}: expected a whole number, 1 or more")

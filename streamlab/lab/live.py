@@ -17,16 +17,16 @@ from redis.exceptions import RedisError
 
 from streamlab.errors import StreamlabError, UsageError
 from streamlab.faults import Fault
+from streamlab.history.metrics import LiveMetrics, Mark, Metrics
 from streamlab.lab.experiment import Experiment
 from streamlab.lab.forkserver import ForkServer
 from streamlab.lab.livesession import BrokenOffError, LiveSession, Rate
 from streamlab.lab.session import failed
-from streamlab.meters import Look, Mark, Meters
 from streamlab.servers import Server
 from streamlab.workloads import Sleep
 
 if TYPE_CHECKING:
-    from streamlab.run import Run
+    from streamlab.report import Run
 
 _LINES = 200  # that are kept of what was said
 _PATIENCE = 10.0  # seconds that a run which is broken off has for its end
@@ -80,7 +80,7 @@ class LiveRun:
         # `over` says what the thread's `join` cannot: after Ctrl-C in it Python takes the thread for ended.
         self._ready, self._stop, self._broken_off, self._over = (threading.Event() for _ in range(4))
         self._session: LiveSession | None = None
-        self._meters: Meters | None = None
+        self._meters: LiveMetrics | None = None
         self._looking = threading.Lock()
         self._states: dict[str, str] = {}
         self._error: BaseException | None = None
@@ -171,12 +171,12 @@ class LiveRun:
             return str(error)
         return ""
 
-    def look(self) -> Look:
-        """The last seconds of it. Costs Redis nothing: see `streamlab.meters`."""
+    def look(self) -> Metrics:
+        """The last seconds of it. Costs Redis nothing: see `streamlab.history.metrics`."""
         if self._meters is None:
             raise UsageError("this run has not begun: start() it first")
         with self._looking:
-            return self._meters.look(self.seconds)
+            return self._meters.at(self.seconds)
 
     def say(self, line: str) -> None:
         """Tell whoever listens."""
@@ -200,7 +200,7 @@ class LiveRun:
         self._over.wait()
         if self._error:
             raise self._error
-        from streamlab.run import Run  # brings pandas
+        from streamlab.report import Run  # brings pandas
 
         self._result = self._result or Run(self.folder, owner=self._owner)
         return self._result
@@ -251,7 +251,7 @@ class LiveRun:
 
     def _run(self, session: LiveSession) -> None:
         session.prepare()
-        meters = self._meters = Meters(self.folder, session.start_ns)
+        meters = self._meters = LiveMetrics(self.folder, session.start_ns)
         self._states = session.states()
         self.say(f"{self.rate:g} jobs a second for {self.experiment.workers} workers, until somebody stops it")
         self._ready.set()

@@ -12,9 +12,9 @@ from typing import Annotated, Any, ClassVar
 from msgspec import Meta
 
 from streamlab.errors import StreamlabError
-from streamlab.faultrecord import FaultRecord
 from streamlab.faults import Fault
 from streamlab.faults.base import Family
+from streamlab.history.fault_record import FaultRecord
 from streamlab.lab.arrivals import Arrivals
 from streamlab.lab.context import RunContext
 from streamlab.lab.session import Session

@@ -23,9 +23,9 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from streamlab.errors import UsageError
+from streamlab.history.log import EventLog
 from streamlab.lab.arrivals import Arrivals, Clock
 from streamlab.lab.injection import FaultInjection
-from streamlab.observe.journal import Journal
 from streamlab.queue import Message, NotSentError, OutcomeUnknownError, Producer, RefusedError, Worker
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ class Task:
     def run(self, orders: BinaryIO) -> None:
         raise NotImplementedError
 
-    def journal(self) -> Journal:
-        return Journal(self.folder, self.name, self.incarnation, self.stream)
+    def journal(self) -> EventLog:
+        return EventLog(self.folder, self.name, self.incarnation, self.stream)
 
     def client(self, **options: Any) -> Redis:
         """Return redis-py's client as it comes out of the box, under a name by which Redis can tell whose it is."""
@@ -184,7 +184,7 @@ class Produce(Task):
         key = {"key": str(job % self.keys)} if self.keys else {}
         return {"job": str(job)} | key | self.workload.fields(job)
 
-    def _add(self, producer: Producer, journal: Journal, jobs: range, clock: Clock) -> int:
+    def _add(self, producer: Producer, journal: EventLog, jobs: range, clock: Clock) -> int:
         """Add jobs and write down what is known of each; return how many need not be tried again."""
 
         def write(kind: str, jobs: Iterable[int], note: str = "") -> None:

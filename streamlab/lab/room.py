@@ -14,12 +14,12 @@ from streamlab.errors import StreamlabError, UsageError
 from streamlab.faults import Fault, Kill, Pause, Slow
 from streamlab.faults.redis import FreezeRedis
 from streamlab.faults.wire import Reset
+from streamlab.history.metrics import Metrics
 from streamlab.lab.live import LiveRun
-from streamlab.meters import Look
 from streamlab.plot.live import consumer_colours, frame
 
 if TYPE_CHECKING:
-    from streamlab.run import Run
+    from streamlab.report import Run
 
 _EVERY = 0.3  # seconds between two frames
 _LINES = 8  # of what happened, the latest first
@@ -209,7 +209,7 @@ class ControlRoom:
         lines = [_row(f"{time:.1f} s", line) for time, line in list(self.live.said)[: -_LINES - 1 : -1]]
         self._log.value = f'<div class="streamlab-log" style="line-height: 1.5">{"".join(lines)}</div>'
 
-    def _label(self, name: str, state: str, look: Look) -> str:
+    def _label(self, name: str, state: str, look: Metrics) -> str:
         shown = f'<span style="color: {colour}">{state}</span>' if (colour := _STATES.get(state, "")) else state
         if name == "redis":
             return f'<b>Redis</b> <span class="streamlab-state-redis">{shown}</span>'
@@ -217,7 +217,7 @@ class ControlRoom:
         held = f'<b class="streamlab-pending-{name}">{look.held.get(name, 0)}</b>'
         return f'{square} <b>{name}</b> <span class="streamlab-state-{name}">{shown}</span>, {held} pending'
 
-    def _words(self, look: Look | None = None) -> str:
+    def _words(self, look: Metrics | None = None) -> str:
         look = look or self.live.look()
         state = "running" if not self.live.stopping else "stopping" if self.live.running else "stopped"
         lag = next((f"{value:.0f}" for value in reversed(look.lag) if value is not None), "not known")

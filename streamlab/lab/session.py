@@ -24,14 +24,14 @@ from redis.exceptions import ConnectionError, RedisError
 from streamlab.errors import ServerError, UnsupportedError
 from streamlab.faults import FaultSchedule
 from streamlab.files import write_json, write_whole
+from streamlab.history.log import EventLog
+from streamlab.history.sampler import Sampler
 from streamlab.lab.arrivals import Arrivals
 from streamlab.lab.context import GROUP, RunContext
 from streamlab.lab.experiment import Experiment
 from streamlab.lab.forkserver import ForkServer
 from streamlab.lab.progress import Watcher
 from streamlab.lab.snapshot import Snapshot
-from streamlab.observe.journal import Journal
-from streamlab.observe.probe import Probe
 from streamlab.queue.keys import dead_stream, failures_hash
 from streamlab.servers import OwnServer, Server
 
@@ -43,7 +43,7 @@ def _load_readers() -> None:
     """Import what judges and draws a run (pandas, matplotlib) while it goes on, when this process mostly waits."""
     if sys.platform == "linux":  # where a thread has a priority of its own
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
-    importlib.import_module("streamlab.run")
+    importlib.import_module("streamlab.report")
     importlib.import_module("streamlab.plot")
 
 
@@ -96,7 +96,7 @@ class Session:
                 f"{server.description} has no XAUTOCLAIM: streamlab needs Redis 6.2 or newer, or Valkey"
             )
         self.stream = f"{server.prefix}{secrets.token_hex(4)}:tasks"
-        self.journal = Journal(folder, "lab", 1, self.stream)
+        self.journal = EventLog(folder, "lab", 1, self.stream)
         with ExitStack() as refused:
             refused.callback(shutil.rmtree, folder / "events", ignore_errors=True)  # nothing has happened
             refused.callback(self.journal.close)
@@ -107,7 +107,7 @@ class Session:
             self.schedule = FaultSchedule(experiment.all_faults(), self.context, self.journal, experiment.seed)
             refused.pop_all()
         self.snapshot = Snapshot(self.context.client, self.stream, GROUP)
-        self.probe = Probe(self.context.connect(), self.stream, GROUP, folder / "samples.csv")
+        self.sampler = Sampler(self.context.connect(), self.stream, GROUP, folder / "samples.csv")
         self.start_ns = 0
         self._told = 0.0
         self._last = Progress(0, 0, experiment.workload.count)
@@ -154,7 +154,7 @@ class Session:
         self.context.supervisor.wait_ready()
         self.start_ns = time.monotonic_ns() + int(_HEAD_START * 1e9)
         write_json(self.folder / "environment.json", self._environment())
-        self.probe.start()
+        self.sampler.start()
         self._phase("run")
         producer.order(self.start_ns)
 
@@ -187,7 +187,7 @@ class Session:
         self._phase("stop")
         for name in self.context.everybody():
             self.context.supervisor.stop(name)
-        self.probe.stop()
+        self.sampler.stop()
         write_json(self.folder / "outcome.json", self._outcome("drained" if drained else "timed out"))
 
     def _tell_deaths(self) -> None:
@@ -259,8 +259,7 @@ class Session:
             *sorted(self.folder.glob("*.csv")),
             self.folder / "experiment.toml",
         ]:
-            grows = path.with_suffix(".events") in growing
-            sizes[path.relative_to(self.folder).as_posix()] = 0 if grows else path.stat().st_size
+            sizes[path.relative_to(self.folder).as_posix()] = 0 if path in growing else path.stat().st_size
         return sizes
 
     def _environment(self) -> dict[str, Any]:
@@ -293,7 +292,7 @@ class Session:
             self.journal.write("warning", note=f"the run was broken off: {kind.__name__}: {error}")
         with suppress(RedisError, UnsupportedError):
             self.schedule.heal()  # what was done to the server must not outlast the run
-        self.probe.stop()
+        self.sampler.stop()
         if isinstance(self.server, OwnServer):
             (self.folder / "server.log").write_text(self.server.log(), encoding="utf-8")
         self.context.supervisor.close()  # a worker that lives would make the stream anew

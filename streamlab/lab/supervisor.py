@@ -10,9 +10,9 @@ import cloudpickle
 import psutil
 
 from streamlab.errors import ServerError, UsageError
+from streamlab.history.log import EventLog
 from streamlab.lab.forkserver import ForkServer
 from streamlab.lab.process import Task, context, send
-from streamlab.observe.journal import Journal
 
 _START = 30.0  # seconds that a process may take to come up: the machine may be busy
 _STOP = 5.0  # seconds that a process may take to finish what is in flight
@@ -88,7 +88,7 @@ class WorkerProcess:
 class Supervisor:
     """The processes of a run by name; each start and end is written to the lab's event log."""
 
-    def __init__(self, server: ForkServer, journal: Journal) -> None:
+    def __init__(self, server: ForkServer, journal: EventLog) -> None:
         self._server = server
         self._journal = journal
         self._processes: dict[str, WorkerProcess] = {}

@@ -2,10 +2,10 @@
 
 from streamlab.plot.chart import bar_chart, line_chart
 from streamlab.plot.lanes import lanes
-from streamlab.plot.life import life
 from streamlab.plot.matrix import matrix
 from streamlab.plot.picture import Picture
 from streamlab.plot.timeline import backlog, latency, overview, pel, rate
+from streamlab.plot.trace import trace
 
 __all__ = [
     "Picture",
@@ -13,10 +13,10 @@ __all__ = [
     "bar_chart",
     "lanes",
     "latency",
-    "life",
     "line_chart",
     "matrix",
     "overview",
     "pel",
     "rate",
+    "trace",
 ]

@@ -31,7 +31,7 @@ def rows_of(found: pd.DataFrame) -> npt.NDArray[np.int64]:
     """For each delivery the first row of its worker's lane that is free for as long as it lasts."""
     rows = np.zeros(len(found), np.int64)
     starts, ends = found["start"].to_numpy(dtype=float), found["tail"].to_numpy(dtype=float)
-    for places in found.groupby("worker", observed=True).indices.values():
+    for places in found.groupby("process", observed=True).indices.values():
         free: list[int] = []
         busy: list[tuple[float, int]] = []
         for place in places:
@@ -49,7 +49,7 @@ def draw_bars(
     """A bar a delivery, `least` (s) wide or wider, hollow where the entry had been delivered before; what they mean."""
     left, end, last, done = (found[name].to_numpy(dtype=float) for name in ("start", "end", "last", "done"))
     upper, right, again = _upper(found, places), np.maximum(end, left + least), found["again"].to_numpy()
-    lower, edges = upper + _BAR, np.array([colours[str(name)] for name in found["worker"]])
+    lower, edges = upper + _BAR, np.array([colours[str(name)] for name in found["process"]])
     corners = np.stack([left, upper, right, upper, right, lower, left, lower], axis=1).reshape(-1, 4, 2)
     for hollow, gid in ((False, "delivered"), (True, "delivered again")):
         its = edges[again == hollow]
@@ -76,7 +76,7 @@ def draw_density(
 ) -> list[Artist]:
     """How many messages a worker held at each moment (the most within a step), all lanes on one scale."""
     steps = np.linspace(*window, _POINTS + 1)
-    held = {name: _held(found[(found["worker"] == name).to_numpy()], steps) for name in places}
+    held = {name: _held(found[(found["process"] == name).to_numpy()], steps) for name in places}
     most = max(1, *(int(values.max()) for values in held.values()))
     for name, (upper, lower) in places.items():
         share = np.where(held[name] > 0, np.maximum(held[name] / most * 0.95, _SEEN), 0)
@@ -100,12 +100,12 @@ def draw_claims(
     """An arrow a claim, from the former holder's bar (or lane) to the new one's."""
     if claims.empty:
         return []
-    former = found.iloc[claims["before"].to_numpy()]
+    former = found.iloc[claims["claimed_from"].to_numpy()]
     x = claims["start"].to_numpy()
     if stacked:
         start, end = _upper(former, places) + _BAR / 2, _upper(claims, places) + _BAR / 2
     else:  # those between the same lanes at the same moment are one
-        start, end = (np.array([sum(places[str(name)]) / 2 for name in some["worker"]]) for some in (former, claims))
+        start, end = (np.array([sum(places[str(name)]) / 2 for name in some["process"]]) for some in (former, claims))
         step = (window[1] - window[0]) / 150
         x, start, end = np.unique(np.stack([np.round(x / step) * step, start, end]), axis=1)
     shown = slice(None, None, -(-len(x) // _ARROWS))
@@ -137,5 +137,5 @@ def draw_lives(axes: Axes, lives: Mapping[str, Iterable[Lifetime]], places: Plac
 
 def _upper(found: pd.DataFrame, places: Places) -> npt.NDArray[np.float64]:
     """The upper edge of each bar."""
-    upper = np.array([places[str(name)][0] for name in found["worker"]], dtype=float)
+    upper = np.array([places[str(name)][0] for name in found["process"]], dtype=float)
     return np.asarray(upper + found["row"].to_numpy() + (1 - _BAR) / 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import isfinite
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from streamlab.errors import UsageError
@@ -14,7 +15,6 @@ from streamlab.plot.bars import Places, Window, draw_bars, draw_claims, draw_den
 from streamlab.plot.faults import draw_faults
 from streamlab.plot.lifetimes import lifetimes
 from streamlab.plot.picture import Picture
-from streamlab.plot.spans import settled, spans
 
 _BARS = 1500  # so many and more are drawn as density
 _ROWS = 160  # of bars, all workers together
@@ -32,8 +32,7 @@ def lanes(history: History, start: float | None = None, end: float | None = None
     `start`, `end` (s) show a part of the run. Raises UsageError where that is no span of time.
     """
     window = _window(history, start, end)
-    found = spans(history.events)
-    found["end"] = settled(found, history, style.end_of(history))
+    found = history.deliveries.assign(end=_ends(history))
     found["tail"] = np.fmax(found["end"], found["last"])
     near = ((found["tail"] >= window[0]) & (found["start"] <= window[1])).to_numpy()
     colours = style.colours(history)
@@ -41,12 +40,12 @@ def lanes(history: History, start: float | None = None, end: float | None = None
     found["row"] = 0
     if near.sum() < _BARS:
         found.loc[near, "row"] = rows_of(found[near])
-        most = found[near].groupby("worker", observed=True)["row"].max() + 1.0
+        most = found[near].groupby("process", observed=True)["row"].max() + 1.0
         depth = {name: max(_LANE, float(most.get(name, 0))) for name in colours}
     stacked = near.sum() < _BARS and sum(depth.values()) <= _ROWS
     if not stacked:
         depth = dict.fromkeys(colours, _DENSITY)
-    claims = found[near & (found["before"] >= 0) & (found["start"] >= window[0])]
+    claims = found[near & (found["claimed_from"] >= 0) & (found["start"] >= window[0])]
     lower = np.cumsum([rows + _SPACE for rows in depth.values()]) - _SPACE
     places = {name: (float(low - rows), float(low)) for (name, rows), low in zip(depth.items(), lower, strict=True)}
     total = max(places.values(), default=(0.0, 1.0))[1]
@@ -65,6 +64,26 @@ def lanes(history: History, start: float | None = None, end: float | None = None
         style.legend(axes, handles=[*means, *handles])
     draw_faults([axes], history.faults, window, places)
     return Picture(figure)
+
+
+def _ends(history: History) -> npt.NDArray[np.float64]:
+    """When each of `History.deliveries` ended, without gaps (s): what is pending in the end was held until then.
+
+    What Redis lost or an operator removed was held until somebody wrote of it for the last time, or until the first
+    such fault after that.
+    """
+    until = style.end_of(history)
+    table, outcome, faults = history.deliveries, history.outcome, history.faults
+    end, last = table["end"].to_numpy(copy=True), table["last"].to_numpy()
+    still = np.isnan(end)
+    gone = np.zeros(len(end), bool)
+    if outcome is not None and outcome["ended"] != "interrupted":
+        gone = still & ~table["entry"].isin(set(outcome["pending"])).to_numpy()
+    struck = np.append(np.sort(faults["start"][faults["family"].isin(["redis", "operator"])]), np.inf)
+    following = struck[np.searchsorted(struck, last)]
+    end[still] = until
+    end[gone] = np.where(np.isfinite(following), following, last)[gone]
+    return np.asarray(np.minimum(end, until))
 
 
 def _frame(axes: Axes, places: Places, total: float) -> None:

@@ -12,7 +12,7 @@ from html import escape
 
 from matplotlib.colors import to_hex
 
-from streamlab.meters import SECONDS, STEP, Look, Mark, Values
+from streamlab.history.metrics import SECONDS, STEP, Mark, Metrics, Values
 from streamlab.plot import style
 from streamlab.plot.faults import FAMILIES
 
@@ -27,7 +27,7 @@ def consumer_colours(names: Iterable[str]) -> dict[str, str]:
     return {name: to_hex(colour) for name, colour in style.consumer_colours(names).items()}
 
 
-def frame(look: Look, marks: Sequence[Mark], colours: Mapping[str, str]) -> str:
+def frame(look: Metrics, marks: Sequence[Mark], colours: Mapping[str, str]) -> str:
     """PEL by consumer, lag, rate and latency over the last seconds, as one SVG element."""
     now = look.time[-1] + STEP if look.time else 0.0
     begin = max(0.0, now - SECONDS)
@@ -56,7 +56,7 @@ def frame(look: Look, marks: Sequence[Mark], colours: Mapping[str, str]) -> str:
     )
 
 
-def _draw_pel(panel: _Panel, look: Look, colours: Mapping[str, str]) -> None:
+def _draw_pel(panel: _Panel, look: Metrics, colours: Mapping[str, str]) -> None:
     """Areas on top of each other; where the probe got no answer there is nothing."""
     consumers = {name: look.pending[name] for name in style.in_order(look.pending)}
     rows = list(zip(*consumers.values(), strict=True))

@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 
 from streamlab.history import History
 from streamlab.plot import style
-from streamlab.plot.spans import spans
 
 _STEPS = 120  # at most
 _IN_A_STEP = 5  # messages at least, on an average: with fewer it would be the picture of chance
@@ -15,7 +14,7 @@ _IN_A_STEP = 5  # messages at least, on an average: with fewer it would be the p
 
 def draw_rate(axes: Axes, history: History) -> None:
     """Two lines, and an area for what was delivered again."""
-    end, events, delivered = style.end_of(history), history.events, spans(history.events)
+    end, events, delivered = style.end_of(history), history.events, history.deliveries
     added, done = (events["time"][(events["kind"] == kind).to_numpy()] for kind in ("added", "done"))
     again = delivered["start"][delivered["again"].to_numpy()]
     width = _step(end, max(len(added), len(done), len(again)))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from streamlab.check import Verdict, judge
 from streamlab.check.facts import FATES
-from streamlab.record import KINDS
+from streamlab.history.log import KINDS
 from tests.histories import Story, crash, healthy
 
 E = Story.entry

@@ -11,8 +11,8 @@ import pytest
 
 import streamlab as sl
 from streamlab.errors import UnsupportedError
-from streamlab.faultrecord import FaultRecord
 from streamlab.faults import Fault
+from streamlab.history.fault_record import FaultRecord
 from streamlab.servers import Server
 
 #: A worker is busy nearly all the time, and a backlog builds up: whatever strikes hits something.

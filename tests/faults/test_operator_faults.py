@@ -109,7 +109,7 @@ def test_deleting_a_consumer_that_lives(any_server: Server, tmp_path: Path) -> N
 
 def test_two_workers_of_one_name(any_server: Server, tmp_path: Path) -> None:
     """They share a pending entries list, and nobody sees that they are two."""
-    there = tmp_path / "run" / "events" / "worker-1-twin.1.events"
+    there = tmp_path / "run" / "events" / "worker-1-twin.1.csv"
 
     def handler(message: object) -> None:
         while not there.exists():

@@ -4,8 +4,8 @@ import pytest
 
 import streamlab as sl
 from streamlab.errors import UsageError
-from streamlab.faultrecord import FaultRecord
 from streamlab.faults import Fault, FaultSchedule
+from streamlab.history.fault_record import FaultRecord
 
 
 class EventLog:

@@ -4,7 +4,7 @@ import pytest
 
 import streamlab as sl
 from streamlab import mistakes
-from streamlab.journals import hit_by
+from streamlab.history.fault_record import hit_by
 from tests.faults.runs import refused, struck, valid
 from tests.faults.runs import run as run_two
 

@@ -192,7 +192,7 @@ def test_a_run_broken_off_before_its_first_job_is_unknown(any_server, tmp_path):
 
 def test_what_is_lost_of_a_history_is_missed(any_server, tmp_path):
     folder = run(any_server, tmp_path, sl.Sleep(count=5, rate=100.0, seconds=0.0), workers=1).folder
-    for name in ("events/worker-1.1.events", "events/producer.1.events", "entries.csv", "experiment.toml"):
+    for name in ("events/worker-1.1.csv", "events/producer.1.csv", "entries.csv", "experiment.toml"):
         whole = (folder / name).read_bytes()
         (folder / name).write_bytes(whole[:-64])
         with pytest.raises(DataError, match=name):

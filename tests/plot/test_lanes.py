@@ -10,7 +10,6 @@ import pytest
 from streamlab.errors import UsageError
 from streamlab.plot import lanes, style
 from streamlab.plot.lifetimes import Lifetime, lifetimes
-from streamlab.plot.spans import settled, spans
 from tests.histories import Story, crash, healthy
 from tests.plot.boxes import assert_readable, drawn, texts
 
@@ -23,42 +22,6 @@ def zombie(folder: Path) -> Story:
     return story.fault("pause", "worker-1", 0.25, 1.45, held=1).end()
 
 
-def test_a_span_ends_with_the_ack(tmp_path: Path) -> None:
-    found = spans(healthy(tmp_path, jobs=3).load().events)
-    assert found["worker"].tolist() == ["worker-1", "worker-2", "worker-1"]
-    assert found["start"].tolist() == pytest.approx([0.01, 0.11, 0.21])
-    assert found["end"].tolist() == pytest.approx([0.04, 0.14, 0.24])
-    assert found["done"].tolist() == pytest.approx([0.03, 0.13, 0.23])
-    assert not found["again"].any()
-    assert (found["before"] == -1).all()
-
-
-def test_a_claim_ends_a_span_and_a_zombie_goes_on_talking(tmp_path: Path) -> None:
-    first, second = spans(zombie(tmp_path).load().events).to_dict("records")
-    assert (first["end"], first["done"], first["last"]) == pytest.approx((1.2, 1.5, 1.51))
-    assert (second["start"], second["end"], second["done"]) == pytest.approx((1.2, 1.23, 1.22))
-    assert (first["again"], second["again"]) == (False, True)
-    assert (first["before"], second["before"]) == (-1, 0)
-
-
-def test_who_reads_too_late_holds_nothing(tmp_path: Path) -> None:
-    """Redis delivered it to the frozen worker-1, which reads the reply when worker-2 has long had the entry."""
-    story = Story(tmp_path).add(0, 0.1).work(0, "worker-2", 1.0, "claimed started", deliveries=2)
-    story.work(0, "worker-1", 1.5, "read started done acked", deliveries=1)
-    story.work(0, "worker-2", 1.6, "done acked", deliveries=2)
-    claimed, late = spans(story.end().load().events).to_dict("records")
-    assert (late["worker"], late["start"], late["end"]) == ("worker-1", 1.5, 1.5)
-    assert (late["again"], late["last"]) == (False, pytest.approx(1.53))
-    assert (claimed["end"], claimed["before"]) == (pytest.approx(1.53), 1), "the ack is an ack, whoever sends it"
-
-
-def test_a_restarted_worker_takes_up_its_own(tmp_path: Path) -> None:
-    story = Story(tmp_path).add(0, 0.1).work(0, "worker-1", 0.2, "read started")
-    first, own = spans(story.work(0, "worker-1", 1.0, "own done acked", life=2).end().load().events).to_dict("records")
-    assert (first["life"], first["end"]) == (1, 1.0)
-    assert (own["life"], own["again"], own["before"]) == (2, True, -1), "no arrow from a lane to itself"
-
-
 def test_the_end_of_what_nobody_acknowledged(tmp_path: Path) -> None:
     """What is pending is held to the end; what an operator removed, until then; else until the last word."""
     story = Story(tmp_path)
@@ -68,44 +31,18 @@ def test_the_end_of_what_nobody_acknowledged(tmp_path: Path) -> None:
     story.fault("flushall", "redis", 1.0, 1.0, family="redis")
     story.sample(5.0, "length", 0)
     history = story.end("timed out", pending={Story.entry(2): "worker-1"}).load()
-    found = spans(history.events)
-    known = "family" in history.faults
-    assert settled(found, history, 5.0).tolist() == pytest.approx([1.0 if known else 0.21, 3.0, 5.0])
-
-
-def test_of_two_dones_of_one_delivery_the_first_counts(tmp_path: Path) -> None:
-    story = Story(tmp_path).add(0, 0.1).work(0, "worker-1", 0.2, "read started done done acked")
-    (one,) = spans(story.end().load().events).to_dict("records")
-    assert (one["done"], one["last"]) == pytest.approx((0.22, 0.24))
-
-
-def test_the_wire_tells_an_ack_whose_reply_was_cut(tmp_path: Path) -> None:
-    story = Story(tmp_path).add(0, 0.1).work(0, "worker-1", 0.2, "read started done")
-    found = spans(story.event("wire_acked", "wire", 0.5, 0, note="worker-1").end().load().events)
-    assert found["end"].tolist() == [0.5]
-
-
-def test_who_waits_for_the_reply_to_its_xack_is_no_zombie(tmp_path: Path) -> None:
-    """The wire saw the XACK long before the slow reply came: the entry was nobody else's meanwhile."""
-    story = Story(tmp_path).add(0, 0.1).work(0, "worker-1", 0.2, "read started done")
-    story.event("wire_acked", "wire", 0.5, 0, note="worker-1").work(0, "worker-1", 0.8, "acked")
-    history = story.end().load()
-    (one,) = spans(history.events).to_dict("records")
-    assert (one["end"], one["last"]) == (0.5, 0.5)
-    assert "another's already" not in texts(lanes(history).figure)
+    assert edges(lanes(history).figure, "delivered")[:, 1].tolist() == pytest.approx([1.0, 3.0, 5.0])
 
 
 def test_lives_of_processes(tmp_path: Path) -> None:
     story = crash(tmp_path)
     for worker in (1, 2, 3):
         story.event("worker_up", "lab", 0.01 * worker, note=f"worker-{worker}: pid 7, incarnation 1")
-    story.event("worker_exit", "lab", 1.499, note="worker-2: killed")
-    story.event("worker_up", "lab", 3.0, note="worker-2: pid 8, incarnation 2")
     story.event("worker_exit", "lab", 3.2, note="worker-3: status 0")
     lives = lifetimes(story.load())
     end = pytest.approx(4.15)
     assert lives["worker-1"] == [Lifetime(pytest.approx(0.01), end)]
-    assert lives["worker-2"] == [Lifetime(pytest.approx(0.02), 1.499, crashed=True), Lifetime(3.0, end)]
+    assert lives["worker-2"] == [Lifetime(pytest.approx(0.02), 1.5, crashed=True), Lifetime(3.0, end)]
     assert lives["worker-3"] == [Lifetime(pytest.approx(0.03), 3.2)]
 
 
@@ -140,8 +77,8 @@ def test_bars_do_not_lie_on_each_other_and_stay_in_their_lane(tmp_path: Path) ->
         across = np.minimum(right, others[:, 1]) - np.maximum(left, others[:, 0]) > 0.007
         along = np.minimum(lower, others[:, 3]) - np.maximum(upper, others[:, 2]) > 0.01
         assert not (across & along).any()
-    found = spans(history.events)
-    workers = np.array([*found[~found["again"]]["worker"], *found[found["again"]]["worker"]])
+    found = history.deliveries
+    workers = np.array([*found[~found["again"]]["process"], *found[found["again"]]["process"]])
     of = [bars[workers == f"worker-{n}"] for n in (1, 2, 3)]
     assert of[0][:, 3].max() < of[1][:, 2].min() < of[1][:, 3].max() < of[2][:, 2].min()
 
@@ -172,7 +109,7 @@ def test_a_part_of_the_run(tmp_path: Path) -> None:
     history = crash(tmp_path).load()
     figure = lanes(history, start=2, end=2.6).figure
     assert figure.axes[0].get_xlim() == (2, 2.6)
-    found = spans(history.events)
+    found = history.deliveries
     seen = ((found["end"] >= 2) & (found["start"] <= 2.6)).sum()
     assert len(edges(figure, "delivered")) + len(edges(figure, "delivered again")) == seen < 123
     assert drawn(figure, "crash") == []
@@ -206,15 +143,6 @@ def test_many_messages_are_drawn_as_their_number(tmp_path: Path) -> None:
     before = lanes(story.load(), end=9).figure
     (label,) = [text for text in texts(before) if text.startswith("messages held")]
     assert label.endswith("is 50") or label.endswith("is 51")
-
-
-def test_a_lane_at_one_moment(tmp_path: Path) -> None:
-    from streamlab.plot.bars import _held
-
-    found = spans(zombie(tmp_path).load().events)
-    steps = np.array([0, 0.2, 0.5, 1.1, 1.3, 2.0])
-    assert _held(found[found["worker"] == "worker-1"], steps).tolist() == [0, 1, 1, 1, 0]
-    assert _held(found[found["worker"] == "worker-2"], steps).tolist() == [0, 0, 0, 1, 0]
 
 
 def test_the_lanes_of_sixty_four_workers_are_still_read(tmp_path: Path) -> None:

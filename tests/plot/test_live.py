@@ -3,7 +3,7 @@
 import re
 from xml.etree import ElementTree
 
-from streamlab.meters import STEP, Look, Mark
+from streamlab.history.metrics import STEP, Mark, Metrics
 from streamlab.plot.live import consumer_colours, frame
 
 
@@ -16,7 +16,7 @@ def looked(**more):
         "lag": [0.0, 1.0, 5.0, None, None, 2.0, 1.0, 0.0],
         **dict.fromkeys(("added", "done", "p50", "p99", "oldest"), row),
     }
-    return Look(**(values | {"held": {}, "offered": 0, "finished": 0, "claimed": 0} | more))
+    return Metrics(**(values | {"held": {}, "offered": 0, "finished": 0, "claimed": 0} | more))
 
 
 def drawn(look, marks=()):

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from streamlab.life import Life
+from streamlab.report import Trace
 from tests.histories import Story, crash
 from tests.plot.boxes import assert_readable, drawn, texts
 
 
 def test_lanes_marks_and_words(tmp_path: Path) -> None:
-    figure = Life.of(crash(tmp_path).load(), 53).plot().figure
+    figure = Trace.of(crash(tmp_path).load(), 53).plot().figure
     assert_readable(figure)
     lanes = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert lanes == ["plan", "producer", "Redis", "worker-1", "worker-2"]
@@ -35,7 +35,7 @@ def test_lanes_marks_and_words(tmp_path: Path) -> None:
 
 
 def test_redis_knows_whose_it_is(tmp_path: Path) -> None:
-    figure = Life.of(crash(tmp_path).load(), 53).plot().figure
+    figure = Trace.of(crash(tmp_path).load(), 53).plot().figure
     pieces = [(piece.get_x(), piece.get_x() + piece.get_width()) for piece in drawn(figure, "held")]
     assert pieces == [pytest.approx(span) for span in [(1.426, 1.427), (1.427, 2.5), (2.5, 2.531)]]
     (ways,) = drawn(figure, "ways")
@@ -43,7 +43,7 @@ def test_redis_knows_whose_it_is(tmp_path: Path) -> None:
 
 
 def test_the_fault_is_shaded_in_the_lane_of_its_holder(tmp_path: Path) -> None:
-    figure = Life.of(crash(tmp_path).load(), 53).plot().figure
+    figure = Trace.of(crash(tmp_path).load(), 53).plot().figure
     (shade,) = drawn(figure, "shade")
     places = dict(zip(("plan", "producer", "Redis", "worker-1", "worker-2"), figure.axes[0].get_yticks(), strict=True))
     box = shade.get_paths()[0].get_extents()
@@ -61,14 +61,14 @@ def test_a_message_that_is_tried_for_ever(tmp_path: Path) -> None:
             0, f"worker-{attempt % 2 + 1}", 0.2 + attempt, "claimed started failed retry", deliveries=attempt + 1
         )
         story.event("failed", "worker-1", 0.25 + attempt, 0, note="$x$ " * 40 + "\n<b>\U0001f600")
-    figure = Life.of(story.load(), 0).plot().figure
+    figure = Trace.of(story.load(), 0).plot().figure
     assert_readable(figure)
     assert any("more" in text for text in texts(figure))
     assert figure.get_figheight() < 12
 
 
 def test_a_message_without_a_worker(tmp_path: Path) -> None:
-    figure = Life.of(Story(tmp_path).add(0, 0.1).end().load(), 0).plot().figure
+    figure = Trace.of(Story(tmp_path).add(0, 0.1).end().load(), 0).plot().figure
     assert_readable(figure)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["plan", "producer", "Redis"]
 
@@ -79,29 +79,29 @@ def test_what_came_after_the_last_event_of_a_message_that_did_not_end(tmp_path: 
     for at in (0.8, 1.6):
         story.fault("flushall", "redis", at, at, family="redis")
     history = story.end().load()
-    lost = Life.of(history, 0)
+    lost = Trace.of(history, 0)
     assert lost.lines()[-1] == (pytest.approx(0.8), "lab", "flushall redis")
     figure = lost.plot().figure
     assert len(drawn(figure, "fault name")) == 1
     assert figure.axes[0].get_xlim()[1] > 0.8
     assert_readable(figure)
-    assert not len(Life.of(history, 1).faults)
+    assert not len(Trace.of(history, 1).faults)
 
 
 def test_who_was_hit_by_what_is_said_in_words(tmp_path: Path) -> None:
     story = Story(tmp_path).add(0, 0.1).work(0, "worker-1", 0.2, "read").fault("fail", "all", 0.0, index=3)
     story.event("fault_hit", "worker-1", 0.3, 0, note='{"index": 3}')
-    assert "worker-1  was hit by fail all" in str(Life.of(story.end().load(), 0))
+    assert "worker-1  was hit by fail all" in str(Trace.of(story.end().load(), 0))
 
 
 def test_one_event(tmp_path: Path) -> None:
     history = Story(tmp_path).event("read", "worker-1", 0.9, entry="9-9").load()
-    assert_readable(Life.of(history, "9-9").plot().figure)
+    assert_readable(Trace.of(history, "9-9").plot().figure)
 
 
 def test_produced_twice(tmp_path: Path) -> None:
     story = Story(tmp_path).add(0, 0.1).event("added", "producer", 0.3, 0, entry="1700000000999-0")
     story.work(0, "worker-1", 0.4).work(0, "worker-2", 0.6, entry="1700000000999-0")
-    figure = Life.of(story.end().load(), 0).plot().figure
+    figure = Trace.of(story.end().load(), 0).plot().figure
     assert len(drawn(figure, "held")) == 4
     assert_readable(figure)

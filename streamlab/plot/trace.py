@@ -1,4 +1,4 @@
-"""One message's life as a drawing: who had it when, and what they said of it."""
+"""The trace of one message as a drawing: who held it when, and what they wrote of it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from streamlab.history import History
 from streamlab.plot import style
 from streamlab.plot.faults import draw_faults
+from streamlab.plot.lifetimes import lifetimes
 from streamlab.plot.picture import Picture
-from streamlab.plot.spans import spans
 
 Moment = tuple[float, str, str]  # s, who, what
 
@@ -41,22 +42,19 @@ class _Words:
 
 
 @style.styled
-def life(
-    title: str,
-    events: pd.DataFrame,
-    moments: Sequence[Moment],
-    faults: pd.DataFrame,
-    colours: Mapping[str, style.Colour],
+def trace(
+    title: str, history: History, events: pd.DataFrame, moments: Sequence[Moment], faults: pd.DataFrame
 ) -> Picture:
     """Lanes for the plan, the producer, Redis and each worker, from the due time to the ack.
 
     Args:
         title: which message it is.
-        events: its rows of `History.events`.
+        history: the run.
+        events: the message's rows of `History.events`.
         moments: what is to be written where: time (s), who (a lane), what.
         faults: the rows of `History.faults` that hit it.
-        colours: of the workers.
     """
+    colours = style.colours(history)
     times = [time for time, _, _ in moments]
     begin, end = min(times), max([*times, *faults["start"]])
     pad = 0.02 * max(end - begin, 0.001)
@@ -86,12 +84,12 @@ def life(
         )
         for some in words[name]:
             _write(axes, some, y)
-    killed = faults[(faults["kills"] & faults["target"].isin(list(place))).to_numpy()]
-    crosses = [place[name] for name in killed["target"]]
-    axes.plot(
-        killed["start"], crosses, "X", color=style.INK, markersize=9, markeredgecolor="white", zorder=5, gid="crash"
-    )
-    _draw_held(axes, events, place, colours, end - pad)
+    ends = [(one.end, name) for name, some in lifetimes(history).items() for one in some if one.crashed]
+    crashes = [(time, place[name]) for time, name in ends if name in place and begin <= time <= end]
+    where = np.array(crashes).reshape(-1, 2)
+    axes.plot(*where.T, "X", color=style.INK, markersize=9, markeredgecolor="white", zorder=5, gid="crash")
+    held = history.deliveries[history.deliveries["entry"].isin(events["entry"].unique()).to_numpy()]
+    _draw_held(axes, events, held, (place[_REDIS], end - pad), colours)
     _draw_ways(axes, events, place)
     draw_faults([axes], faults, (begin, end), lanes)
     return Picture(figure)
@@ -140,19 +138,23 @@ def _write(axes: Axes, words: _Words, y: float) -> None:
 
 
 def _draw_held(
-    axes: Axes, events: pd.DataFrame, place: Mapping[str, float], colours: Mapping[str, style.Colour], end: float
+    axes: Axes,
+    events: pd.DataFrame,
+    held: pd.DataFrame,
+    place: tuple[float, float],
+    colours: Mapping[str, style.Colour],
 ) -> None:
-    """In the lane of Redis: whose PEL the entry was in, and when it was in nobody's."""
-    found = spans(events)
+    """In the lane of Redis, at `place` (y, and where it ends): whose PEL the entry was in, and when in nobody's."""
+    y, end = place
     added = events[(events["kind"] == "added").to_numpy()]
-    y = place[_REDIS]
     pieces: list[tuple[float, float, str, str | style.Colour]] = []
     for entry, time in zip(added["entry"], added["time"], strict=True):
-        first = found.loc[(found["entry"] == entry).to_numpy(), "start"]
+        first = held.loc[(held["entry"] == entry).to_numpy(), "start"]
         pieces.append((time, float(first.iloc[0]) if len(first) else end, "unread", style.FAINT))
-    for one in found.to_dict("records"):
+    for one in held.to_dict("records"):
         until = end if np.isnan(one["end"]) else one["end"]
-        pieces.append((one["start"], until, f"held by {style.plain(one['worker'], 20)}", colours[str(one["worker"])]))
+        holder = str(one["process"])
+        pieces.append((one["start"], until, f"held by {style.plain(holder, 20)}", colours[holder]))
     span = float(np.ptp(axes.get_xlim()))
     for start, until, what, colour in pieces:
         axes.add_patch(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from streamlab.check import Verdict, judge
 from streamlab.files import write_json
 from streamlab.history import History
-from streamlab.life import Life
+from streamlab.report.trace import Trace
 
 if TYPE_CHECKING:
     from streamlab.plot import Picture
@@ -23,7 +23,7 @@ class Run:
     run = Run("out/tour")
     run.verdict                             # valid: 120 added, 120 done, 0 lost, 4 reclaimed, 0 done twice
     run.plot()                              # PEL and latency, the faults named
-    run.message(run.verdict.reclaimed[0])   # one message's life
+    run.message(run.verdict.reclaimed[0])   # one message's trace
 
     Args:
         folder: where the history is.
@@ -80,9 +80,9 @@ class Run:
 
         return lanes(self.history, start, end)
 
-    def message(self, which: str | int) -> Life:
-        """The life of one message, by entry ID ('1700000000000-0') or job number (7, 'job 7'). Raises UsageError."""
-        return Life.of(self.history, which)
+    def message(self, which: str | int) -> Trace:
+        """The trace of one message, by entry ID ('1700000000000-0') or job number (7, 'job 7'). Raises UsageError."""
+        return Trace.of(self.history, which)
 
     def save_verdict(self) -> Path:
         """Write verdict.json into the run's folder."""
@@ -103,7 +103,7 @@ class Run:
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write all of it as one HTML file that needs no network; None: report.html in the run's folder."""
-        from streamlab.report import page, write
+        from streamlab.report.page import page, write
 
         pictures = {name: picture._repr_png_() for name, picture in self._pictures()}
         return write(page(self.history, self.verdict, pictures), Path(path or self.folder / "report.html"))

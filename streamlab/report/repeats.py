@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from streamlab.run import Run
+from streamlab.report.run import Run
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ its reader's browser to run or to fetch anything.
 
 from __future__ import annotations
 
-import os
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -19,13 +18,14 @@ from streamlab.check import Verdict
 from streamlab.check.classes import definitions
 from streamlab.check.facts import FATES
 from streamlab.errors import UsageError
-from streamlab.faultrecord import FaultRecord
+from streamlab.files import write_whole
 from streamlab.history import History
-from streamlab.life import Life
+from streamlab.history.fault_record import FaultRecord
+from streamlab.report.trace import Trace
 
-#: The classes of which the report tells lives, and how many of each.
+#: The classes of which the report shows traces, and how many of each.
 SHOWN = ("lost", "stuck", "done_twice", "reclaimed")
-LIVES = 3
+TRACES = 3
 _HEADINGS = {
     "pel": "Who held how many messages, and when",
     "latency": "How long each message took, from the moment at which it was due",
@@ -92,7 +92,7 @@ def page(history: History, verdict: Verdict, pictures: Mapping[str, bytes]) -> s
         _faults(history),
         "<h2>Pictures</h2>",
         *(_figure(png, _HEADINGS.get(name, name)) for name, png in pictures.items()),
-        *_lives(history, verdict),
+        *_traces(history, verdict),
         "<h2>Settings</h2>",
         _table(_flat({key: value for key, value in experiment.items() if key not in ("faults", "question")})),
         "<h2>Environment</h2>",
@@ -105,14 +105,10 @@ def page(history: History, verdict: Verdict, pictures: Mapping[str, bytes]) -> s
 
 def write(text: str, path: Path) -> Path:
     """Write the page whole or not at all. Raises UsageError where the path cannot be written."""
-    draft = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        draft.write_text(text, encoding="utf-8", errors="replace")
-        draft.replace(path)
+        write_whole(path, text.encode(errors="replace"))
     except OSError as error:
         raise UsageError(f"{path} cannot be written ({error.strerror}): name a file in a folder that exists") from error
-    finally:
-        draft.unlink(missing_ok=True)
     return path
 
 
@@ -182,17 +178,17 @@ def _figure(png: bytes, alt: str) -> str:
     return f'<figure><img alt="{escape(alt)}" src="data:image/png;base64,{b64encode(png).decode()}"></figure>'
 
 
-def _lives(history: History, verdict: Verdict) -> Iterable[str]:
+def _traces(history: History, verdict: Verdict) -> Iterable[str]:
     for name in SHOWN:
         evidence = verdict.evidence.get(name, [])
         if evidence:
             words = name.replace("_", " ")
-            shown = f": the first {LIVES} of {len(evidence):,}" if len(evidence) > LIVES else ""
-            yield f"<h2>Lives of messages that were {words}{shown}</h2>"
-        for which in evidence[:LIVES]:
-            life = Life.of(history, which)
-            yield f'<h3>{escape(life.title)}</h3><div class="wide">{life.table()}</div>'
-            yield _figure(life.plot()._repr_png_(), f"The life of {life.title} as a drawing")
+            shown = f": the first {TRACES} of {len(evidence):,}" if len(evidence) > TRACES else ""
+            yield f"<h2>Traces of messages that were {words}{shown}</h2>"
+        for which in evidence[:TRACES]:
+            trace = Trace.of(history, which)
+            yield f'<h3>{escape(trace.title)}</h3><div class="wide">{trace.table()}</div>'
+            yield _figure(trace.plot()._repr_png_(), f"The trace of {trace.title} as a drawing")
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> str:

@@ -1,4 +1,4 @@
-"""One message's life, from its due time to its ack: as a text, a table and a drawing."""
+"""The trace of one message, from its due time to its ack: as a text, a table and a drawing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from streamlab.errors import UsageError
 from streamlab.history import History
-from streamlab.journals import hit_by
+from streamlab.history.fault_record import hit_by
 
 if TYPE_CHECKING:
     from streamlab.plot import Picture
@@ -28,23 +28,23 @@ _IN_WORDS = {
     "done": "done: the effect exists",
     "acked": "acknowledged it",
     "failed": "failed",
-    "retry": "handed it back for a later attempt",
+    "retry": "scheduled a later attempt",
     "dead": "moved it to the dead-letter stream",
     "disowned": "found that another consumer holds it",
     "deleted": "found that it is no longer in the stream",
-    # What the wire saw; the note goes on with who was at the other end.
+    # What the proxy saw; the note goes on with the process at the other end.
     "wire_added": "answered the XADD of",
     "wire_delivered": "delivered it to",
-    "wire_claimed": "handed it over to",
-    "wire_acked": "took it out of the pending entries for",
+    "wire_claimed": "moved it to the pending entries of",
+    "wire_acked": "took it out of the pending entries, acknowledged by",
     "wire_error": "answered with an error:",
-    "wire_cut": "answered, and the wire swallowed the answer:",
+    "wire_cut": "answered, and a fault cut the reply:",
 }
 _ENDS = ("acked", "dead", "wire_acked")
 
 
 @dataclass(frozen=True, eq=False)
-class Life:
+class Trace:
     """One message from due time to ack: its rows of `History.events`, and the `faults` that hit its holders."""
 
     job: int | None
@@ -54,7 +54,7 @@ class Life:
 
     @classmethod
     def of(cls, history: History, which: str | int) -> Self:
-        """The life of an entry ID ('1700000000000-0') or a job (7, 'job 7'). Raises UsageError."""
+        """The trace of an entry ID ('1700000000000-0') or a job (7, 'job 7'). Raises UsageError."""
         events = history.events
         name = str(which).removeprefix("job ").strip()
         if name.isdecimal():
@@ -78,7 +78,7 @@ class Life:
     def lines(self) -> list[tuple[float, str, str]]:
         """Time (s since the run's start), who, and what, in order."""
         end = self.events["time"].iloc[-1]
-        lines = self._told(lives=True)
+        lines = self._told(incarnations=True)
         for fault in self.faults.to_dict("records"):
             lines.append((float(fault["start"]), "lab", str(fault["name"])))
             if fault["start"] < fault["end"] <= end:
@@ -87,13 +87,12 @@ class Life:
 
     def plot(self) -> Picture:
         """Lanes for the plan, the producer, Redis and the workers; the faults shaded."""
-        from streamlab.plot import life
-        from streamlab.plot.style import colours
+        from streamlab.plot import trace
 
-        return life(self.title, self.events, self._told(lives=False), self.faults, colours(self.history))
+        return trace(self.title, self.history, self.events, self._told(incarnations=False), self.faults)
 
-    def _told(self, lives: bool) -> list[tuple[float, str, str]]:
-        """What the plan and the processes say; a worker with the number of its `lives`, or as one."""
+    def _told(self, incarnations: bool) -> list[tuple[float, str, str]]:
+        """What the plan and the processes say; a worker as its `incarnations`, or as one."""
         due = self.events["due"].dropna()
         lines = [(float(due.iloc[0]), "plan", "due")] if len(due) else []
         faults = {record.index: record.name for record in self.history.faults["record"]}
@@ -101,8 +100,8 @@ class Life:
             kind, who = str(event["kind"]), str(event["process"])
             if who == "wire":
                 who = "Redis"
-            elif lives and event["incarnation"] > 1:
-                who += f" (life {event['incarnation']})"
+            elif incarnations and event["incarnation"] > 1:
+                who += f" (incarnation {event['incarnation']})"
             what = _IN_WORDS.get(kind, kind)
             if who == "Redis" and event["note"]:
                 what += f" {event['note']}"

@@ -8,8 +8,7 @@ import pytest
 import streamlab as sl
 from streamlab.check import Verdict
 from streamlab.errors import UsageError
-from streamlab.repeats import Repeats
-from streamlab.run import Run
+from streamlab.report import Repeats, Run
 
 
 def made_up(verdict, recovery=()):

@@ -1,7 +1,8 @@
-"""The probe samples what a server says, and makes nothing up where it says nothing."""
+"""The sampler samples what a server says, and makes nothing up where it says nothing."""
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,7 +11,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from streamlab.observe.probe import Probe
+from streamlab.history.sampler import Sampler
 from streamlab.servers import Server
 from tests.waiting import wait_until
 
@@ -42,39 +43,39 @@ class FakeRedis:
         return answer
 
 
-def sampled(path: Path, fake: Any, ticks: int) -> tuple[pd.DataFrame, Probe]:
-    with Probe(fake, "jobs", "workers", path, hz=200) as probe:
+def sampled(path: Path, fake: Any, ticks: int) -> tuple[pd.DataFrame, Sampler]:
+    with Sampler(fake, "jobs", "workers", path, hz=200) as sampler:
         wait_until(f"{ticks} ticks", lambda: fake.asked >= ticks)
-    return pd.read_csv(path, keep_default_na=False), probe
+    return pd.read_csv(path, keep_default_na=False), sampler
 
 
 GOOD = [
-    [{"name": b"worker-1", "pending": 3, "idle": 1500}, {"name": 'odd, "one"', "pending": 0, "idle": 0}],
+    [{"name": b"worker-1", "pending": 3, "idle": 1500}, {"name": 'odd,\n"one"', "pending": 0, "idle": 0}],
     [{"name": b"others", "pending": 99, "lag": 99}, {"name": b"workers", "pending": 3, "lag": 7}],
-    12,
+    1234567,
 ]
 
 
 def test_a_line_a_value(tmp_path: Path) -> None:
-    table, probe = sampled(tmp_path / "samples.csv", FakeRedis(GOOD), 1)
+    table, sampler = sampled(tmp_path / "samples.csv", FakeRedis(GOOD), 1)
     first = table[table["time_ns"] == table["time_ns"].iloc[0]]
     assert first.drop(columns="time_ns").values.tolist() == [
         ["pending", "worker-1", 3],
         ["idle", "worker-1", 1.5],
-        ["pending", 'odd, "one"', 0],
-        ["idle", 'odd, "one"', 0],
+        ["pending", 'odd,\n"one"', 0],
+        ["idle", 'odd,\n"one"', 0],
         ["group_pending", "", 3],
         ["lag", "", 7],
-        ["length", "", 12],
+        ["length", "", 1234567],
     ]
-    assert probe.missed == 0
+    assert sampler.missed == 0
 
 
 def test_redis_away_is_a_gap(tmp_path: Path) -> None:
     fake = FakeRedis(GOOD, RedisConnectionError("gone"), OSError("gone"), GOOD, RedisConnectionError("gone"))
-    table, probe = sampled(tmp_path / "samples.csv", fake, 5)
+    table, sampler = sampled(tmp_path / "samples.csv", fake, 5)
     assert table["time_ns"].nunique() == 2
-    assert probe.missed == fake.asked - 2
+    assert sampler.missed == fake.asked - 2
 
 
 @pytest.mark.parametrize("lag", [{"lag": None}, {}])
@@ -85,15 +86,15 @@ def test_no_lag_is_no_value(tmp_path: Path, lag: dict[str, None]) -> None:
 
 
 def test_stop_joins_and_may_come_first_or_twice(tmp_path: Path) -> None:
-    Probe(FakeRedis(GOOD), "jobs", "workers", tmp_path / "never.csv").stop()  # type: ignore[arg-type]
-    probe = Probe(FakeRedis(GOOD), "jobs", "workers", tmp_path / "samples.csv").start()  # type: ignore[arg-type]
-    probe.stop()
-    probe.stop()
-    assert not probe._thread.is_alive()
+    Sampler(FakeRedis(GOOD), "jobs", "workers", tmp_path / "never.csv").stop()  # type: ignore[arg-type]
+    sampler = Sampler(FakeRedis(GOOD), "jobs", "workers", tmp_path / "samples.csv").start()  # type: ignore[arg-type]
+    sampler.stop()
+    sampler.stop()
+    assert not any(thread.name == "sampler" for thread in threading.enumerate())
 
 
 def test_a_real_server(server: Server, tmp_path: Path) -> None:
-    stream = f"{server.prefix}probe"
+    stream = f"{server.prefix}sampler"
     client = server.client()
     path = tmp_path / "samples.csv"
     try:
@@ -101,7 +102,7 @@ def test_a_real_server(server: Server, tmp_path: Path) -> None:
         for n in range(5):
             client.xadd(stream, {"job": n})
         client.xreadgroup("workers", "worker-1", {stream: ">"}, count=2)
-        with Probe(server.client(), stream, "workers", path, hz=100):
+        with Sampler(server.client(), stream, "workers", path, hz=100):
             wait_until("a sample", lambda: path.read_text().count("length") >= 2)
         values = pd.read_csv(path, keep_default_na=False).groupby(["metric", "consumer"])["value"].last()
         assert values["pending", "worker-1"] == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 
 
@@ -62,3 +64,11 @@ class FaultRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     def read(cls, note: str) -> FaultRecord:
         """Read what `note` wrote. Raises `msgspec.MsgspecError`, a ValueError."""
         return msgspec.json.decode(note, type=cls)
+
+
+def hit_by(note: str) -> int:
+    """Return the number of the fault that met a message, of the note of an event `fault_hit`. Raises ValueError."""
+    try:
+        return int(json.loads(note)["index"])
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"no index: {error}") from None

@@ -1,7 +1,7 @@
-"""What a run is like at this moment: read from its files while they are being written, and from nothing else.
+"""Live metrics: what a run is like at this moment, read from its files while they are being written.
 
-Nobody is asked anything, neither Redis nor a worker: whoever looks disturbs no more than the probe does that runs
-anyway. What is known of a message here is for the eye; the verdict comes from `history`, when all is written.
+Nobody is asked anything, neither Redis nor a worker: to read them disturbs no more than the sampler does that runs
+anyway. What is known of a message here is for the eye; the verdict comes from `History`, when all is written.
 """
 
 from __future__ import annotations
@@ -12,18 +12,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from streamlab.record import HEADER, KIND_NUMBER, RECORD
+from streamlab.history.log import whole_lines
 
 STEP = 0.25  # seconds
-SECONDS = 30.0  # that a look goes back
+SECONDS = 30.0  # that the metrics go back
 _A_SECOND = 4  # steps
-_BLOCK = 1024 * RECORD.size
-_ADDING, _ADDED, _UNKNOWN, _REFUSED, _CLAIMED, _DONE, _DEAD = (
-    KIND_NUMBER[kind] for kind in ("adding", "added", "unknown", "refused", "claimed", "done", "dead")
-)
-_NOT_WORK = ("lab.", "wire.")  # journals of those who only watch
+_NOT_WORK = ("lab.", "wire.")  # event logs of those who only watch
 
 Values = list[float | None]
 
@@ -39,7 +34,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Look:
+class Metrics:
     """A run's last seconds in steps of `STEP`, one value a step, None where nothing is known.
 
     Attributes:
@@ -80,8 +75,8 @@ class _Step:
     oldest: float | None = None
 
 
-class Meters:
-    """Reads what is new in a run's folder at each look.
+class LiveMetrics:
+    """Reads what is new in a run's folder each time.
 
     Args:
         folder: of the run, which may go on.
@@ -90,74 +85,72 @@ class Meters:
 
     def __init__(self, folder: Path, start_ns: int) -> None:
         self._events = folder / "events"
-        self._samples = _Lines(folder / "samples.csv")
+        self._samples = _Tail(folder / "samples.csv")
         self._start_ns = start_ns
         self._length = round(SECONDS / STEP)
-        self._journals: dict[Path, _Records] = {}
+        self._logs: dict[Path, _Tail] = {}
         self._steps: defaultdict[int, _Step] = defaultdict(_Step)
-        self._due_ns: dict[int, int] = {}  # of the jobs that are not done yet, the oldest first
+        self._due_ns: dict[str, int] = {}  # of the jobs that are not done yet, the oldest first
         self._held: dict[str, int] = {}
-        self._looked = 0  # the step of the last look
+        self._last = 0  # the step that was the present the last time
         self.offered = self._finished = self._claimed = 0
 
-    def look(self, now: float) -> Look:
+    def at(self, now: float) -> Metrics:
         """What is known at `now`, in seconds since the start."""
         self.read()
         last = int(now / STEP)
         oldest = next(iter(self._due_ns.values()), None)
-        for step in range(max(self._looked, last - self._length) + 1, last + 1):
+        for step in range(max(self._last, last - self._length) + 1, last + 1):
             self._steps[step].oldest = None if oldest is None else max(0.0, now - (oldest - self._start_ns) / 1e9)
-        self._looked = last
+        self._last = last
         for step in [step for step in self._steps if step < last - self._length - _A_SECOND]:
             del self._steps[step]
-        return self._drawn(range(max(0, last - self._length), last))  # the last one is not over yet
+        return self._metrics(range(max(0, last - self._length), last))  # the last one is not over yet
 
     def read(self) -> None:
         """Take in what is new."""
-        for path in sorted(self._events.glob("*.events")):
-            if path not in self._journals and not path.name.startswith(_NOT_WORK):
-                self._journals[path] = _Records(path)
+        for path in sorted(self._events.glob("*.csv")):
+            if path not in self._logs and not path.name.startswith(_NOT_WORK):
+                self._logs[path] = _Tail(path)
         # The producer last, so that it has written of every message that a worker wrote of; but it comes first.
-        in_order = sorted(self._journals, key=lambda path: path.name.startswith("producer."))
-        news = [list(self._journals[path].new()) for path in in_order]
+        in_order = sorted(self._logs, key=lambda path: path.name.startswith("producer."))
+        news = [list(self._logs[path].rows()) for path in in_order]
         for rows in reversed(news):
             for row in rows:
-                self._take(row)
-        for row in csv.reader(self._samples.new()):
-            self._take_sample(row)
+                self._take(**row)
+        for row in self._samples.rows():
+            self._take_sample(**row)
 
-    def _take(self, row: tuple[Any, ...]) -> None:
-        time_ns, due_ns, _, _, job, *_, kind = row
-        step = int((time_ns - self._start_ns) / 1e9 / STEP)
-        if kind == _ADDING:
-            self._due_ns[job] = due_ns
+    def _take(self, kind: str, time_ns: str, job: str, due_ns: str, **_: str) -> None:
+        if kind == "adding":
+            self._due_ns[job] = int(due_ns or time_ns)
             self.offered += 1
-        elif kind == _ADDED:
-            self._steps[step].added += 1
-        elif kind == _CLAIMED:
+        elif kind == "added":
+            self._steps[self._step(time_ns)].added += 1
+        elif kind == "claimed":
             self._claimed += 1
-        elif kind in {_DONE, _DEAD, _REFUSED, _UNKNOWN}:
+        elif kind in ("done", "dead", "refused", "unknown"):
             due = self._due_ns.pop(job, None)
-            if kind == _DONE and due is not None:  # not the second time
-                self._steps[step].took.append((time_ns - due) / 1e9)
+            if kind == "done" and due is not None:  # not the second time
+                self._steps[self._step(time_ns)].took.append((int(time_ns) - due) / 1e9)
                 self._finished += 1
 
-    def _take_sample(self, row: list[str]) -> None:
-        time_ns, metric, consumer, value = row
-        if not time_ns.isdecimal():
-            return  # the head of the file
-        step = self._steps[int((int(time_ns) - self._start_ns) / 1e9 / STEP)]
+    def _take_sample(self, time_ns: str, metric: str, consumer: str, value: str) -> None:
+        step = self._steps[self._step(time_ns)]
         if metric == "pending":
             step.pending[consumer] = float(value)
             self._held[consumer] = int(float(value))
         elif metric == "lag":
             step.lag = float(value)
 
-    def _drawn(self, steps: range) -> Look:
+    def _step(self, time_ns: str) -> int:
+        return int((int(time_ns) - self._start_ns) / 1e9 / STEP)
+
+    def _metrics(self, steps: range) -> Metrics:
         rows = {step: self._steps.get(step, _NOTHING) for step in range(steps.start - _A_SECOND, steps.stop)}
         seconds = [[rows[step - back] for back in range(_A_SECOND)] for step in steps]
         took = [sorted(value for row in second for value in row.took) for second in seconds]
-        return Look(
+        return Metrics(
             time=[step * STEP for step in steps],
             pending={name: [rows[step].pending.get(name) for step in steps] for name in self._held},
             lag=[rows[step].lag for step in steps],
@@ -181,44 +174,23 @@ def _quantile(values: list[float], share: float) -> float | None:
     return values[min(int(len(values) * share), len(values) - 1)] if values else None
 
 
-class _Records:
-    """What is new in a journal that is being written."""
+class _Tail:
+    """What is new in a CSV file that is being written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._at = HEADER.size
-
-    def new(self) -> Iterator[tuple[Any, ...]]:
-        """The records since the last time.
-
-        The file is longer than what is written in it, and ends with zeros. A place that was drawn and is not filled
-        yet is missed, if something stands behind it: a message in a million, and only for the eye.
-        """
-        with self._path.open("rb") as file:
-            while True:
-                file.seek(self._at)
-                data = file.read(_BLOCK)
-                filled = len(data.rstrip(b"\0"))
-                filled += -filled % RECORD.size
-                self._at += filled
-                yield from (row for row in RECORD.iter_unpack(data[:filled]) if row[-1])
-                if filled < _BLOCK:
-                    return
-
-
-class _Lines:
-    """What is new in a file of lines that is being written."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
+        self._columns: list[str] = []
         self._at = 0
 
-    def new(self) -> io.StringIO:
-        """The whole lines since the last time."""
+    def rows(self) -> Iterator[dict[str, str]]:
+        """The whole lines since the last time, by column."""
         if not self._path.exists():
-            return io.StringIO()
+            return
         with self._path.open("rb") as file:
             file.seek(self._at)
-            whole, end, _ = file.read().rpartition(b"\n")
-        self._at += len(whole + end)
-        return io.StringIO(whole.decode(errors="replace"))
+            data = whole_lines(file.read())
+        self._at += len(data)
+        lines = csv.reader(io.StringIO(data.decode(errors="replace"), newline=""))
+        self._columns = self._columns or next(lines, [])
+        for line in lines:
+            yield dict(zip(self._columns, line, strict=True))

@@ -1,4 +1,4 @@
-"""What the server says of the group, asked at a fixed rate from outside."""
+"""What Redis says of the group, asked at a fixed rate from outside."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from redis.exceptions import RedisError
 
+from streamlab.history.log import field
+
 if TYPE_CHECKING:
     from redis import Redis
 
 
-class Probe:
+class Sampler:
     """Sample a consumer group into a CSV file, `samples.csv` in the run's folder, until `stop`.
 
-        with Probe(server.client(), "jobs", "workers", "out/run-1/samples.csv"):
+        with Sampler(server.client(), "jobs", "workers", "out/run-1/samples.csv"):
             ...
 
     A line a value: `time_ns` (CLOCK_MONOTONIC, when the answer came), `metric`, `consumer` ('' = none), `value`. The
@@ -25,7 +27,7 @@ class Probe:
     (messages). What the server does not answer, or answers with null, has no line: a gap, never a zero.
 
     The three commands cost the server a few microseconds whatever the PEL's size; XPENDING with IDLE, or XINFO STREAM
-    FULL, would not. The client is the probe's own: its `socket_timeout` says how long a stalled server is waited for.
+    FULL, would not. The client is the sampler's own: its `socket_timeout` says how long a stalled server is waited for.
     """
 
     def __init__(self, client: Redis, stream: str, group: str, path: str | Path, hz: float = 20) -> None:
@@ -34,15 +36,14 @@ class Probe:
         self._group = group
         self._interval = 1 / hz
         self._halt = Event()
-        self._file = Path(path).open("x", encoding="utf-8", newline="\n")  # noqa: SIM115
-        self._thread = Thread(target=self._run, name="probe", daemon=True)
+        self._file = Path(path).open("xb", buffering=0)  # noqa: SIM115
+        self._thread = Thread(target=self._run, name="sampler", daemon=True)
         #: Times that the server gave no answer at all.
         self.missed = 0
 
     def start(self) -> Self:
         """Begin to sample, at once and then every 1/hz seconds."""
-        self._file.write("time_ns,metric,consumer,value\n")
-        self._file.flush()
+        self._file.write(b"time_ns,metric,consumer,value\n")
         self._thread.start()
         return self
 
@@ -79,16 +80,15 @@ class Probe:
             return
         now = monotonic_ns()
         values = self._values(consumers, groups, length)
-        lines = [f"{now},{metric},{_quoted(consumer)},{value:g}\n" for metric, consumer, value in values]
-        self._file.write("".join(lines))
-        self._file.flush()
+        self._file.write("".join(f"{now},{metric},{consumer},{value}\n" for metric, consumer, value in values).encode())
 
     def _values(self, consumers: Any, groups: Any, length: Any) -> Iterator[tuple[str, str, float]]:
         """Each answer on its own: where the group is gone (NOGROUP) the length still counts."""
         if isinstance(consumers, list):
             for row in consumers:
-                yield "pending", _text(row["name"]), row["pending"]
-                yield "idle", _text(row["name"]), row["idle"] / 1000
+                name = field(_text(row["name"])).decode()
+                yield "pending", name, row["pending"]
+                yield "idle", name, row["idle"] / 1000
         if isinstance(groups, list):
             for row in groups:
                 if _text(row["name"]) == self._group:
@@ -101,9 +101,3 @@ class Probe:
 
 def _text(name: str | bytes) -> str:
     return name.decode(errors="replace") if isinstance(name, bytes) else name
-
-
-def _quoted(name: str) -> str:
-    """A consumer may be called anything."""
-    name = name.replace("\n", " ").replace("\r", " ")
-    return '"' + name.replace('"', '""') + '"' if any(c in name for c in ',"') else name

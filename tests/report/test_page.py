@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from streamlab.errors import UsageError
-from streamlab.life import Life
-from streamlab.report import page, write
-from streamlab.run import Run
+from streamlab.report import Run, Trace
+from streamlab.report.page import page, write
 from tests.histories import Story, crash
 
 EVIL = "<script>alert(1)</script>"
@@ -67,7 +66,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
         def _repr_png_(self) -> bytes:
             return b""
 
-    monkeypatch.setattr(Life, "plot", lambda life: Blank())
+    monkeypatch.setattr(Trace, "plot", lambda trace: Blank())
 
 
 def read(story: Story) -> Reader:
@@ -92,7 +91,7 @@ def test_all_of_it_is_there(tour: tuple[Run, str]) -> None:
         "ended drained",
         f"streamlab check {run.folder}",
         'question = "Who does the work of the dead?"',
-        "Lives of messages that were reclaimed",
+        "Traces of messages that were reclaimed",
         "acknowledged it (delivery 2)",
     ):
         assert said in reader.said, said
@@ -158,7 +157,7 @@ def test_a_run_that_was_broken_off_has_a_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_the_first_three_lives_of_each_kind(tmp_path: Path) -> None:
+def test_the_first_three_traces_of_each_kind(tmp_path: Path) -> None:
     story = Story(tmp_path)
     for job in range(10):
         story.add(job, 0.1 + job / 100)
@@ -169,8 +168,8 @@ def test_the_first_three_lives_of_each_kind(tmp_path: Path) -> None:
     jobs = {entry: int(job) for job, entry in enumerate(pending, start=6)}
     reader = read(story.end("timed out", pending=pending, jobs=jobs))
     for words, shown in (("lost", ""), ("stuck", ": the first 3 of 4"), ("done twice", ": the first 3 of 5")):
-        assert f"Lives of messages that were {words}{shown} message" in reader.said
-    assert len([one for one in reader.tags("img") if one["alt"].startswith("The life of")]) == 1 + 3 + 3 + 3
+        assert f"Traces of messages that were {words}{shown} message" in reader.said
+    assert len([one for one in reader.tags("img") if one["alt"].startswith("The trace of")]) == 1 + 3 + 3 + 3
 
 
 def test_it_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
