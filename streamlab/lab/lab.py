@@ -22,8 +22,8 @@ from streamlab.lab.session import Session, failed
 from streamlab.servers import OwnServer, Server, open_server
 
 if TYPE_CHECKING:
-    from streamlab.lab.live import LiveRun
-    from streamlab.lab.room import ControlRoom
+    from streamlab.live.dashboard import Dashboard
+    from streamlab.live.run import LiveRun
     from streamlab.report import Repeats, Run
 
 
@@ -136,12 +136,12 @@ class Lab:
         workers: int | None = None,
         out: str | Path | None = None,
         at_most: float = 600.0,
-    ) -> ControlRoom:
-        """Begin a run that goes on, and return its control room: pictures that move, and buttons that break it.
+    ) -> Dashboard:
+        """Begin a run that goes on, and return its dashboard: moving pictures, and buttons that break it.
 
-            room = lab.live()
-            room                    # in a notebook, as the last line of a cell
-            room.stop().verdict
+            dashboard = lab.live()
+            dashboard               # in a notebook, as the last line of a cell
+            dashboard.stop().verdict
 
         Args:
             experiment: what to do; its workload's count is how many jobs there are at most. None: jobs that wait.
@@ -152,21 +152,20 @@ class Lab:
 
         Raises: as `run`; and UsageError while another live run of this lab goes on, since they share a Redis.
         """
-        from streamlab.lab.live import LiveRun, usual
-        from streamlab.lab.room import ControlRoom  # brings widgets and pictures
+        from streamlab.live.dashboard import Dashboard  # brings widgets and pictures
+        from streamlab.live.run import default_experiment, start
 
-        if self._live and self._live.running:
+        if self._live and self._live.state != "stopped":
             raise UsageError(
-                f"the live run in {self._live.folder} still goes on: press Stop in its room, or make another Lab()"
+                f"the live run in {self._live.folder} still goes on: press Stop in its dashboard, or make another Lab()"
             )
-        it = experiment or usual()
+        it = experiment or default_experiment()
         if rate is not None:
             it = dataclasses.replace(it, workload=dataclasses.replace(it.workload, rate=rate))
         if workers is not None:
             it = dataclasses.replace(it, workers=workers)
-        folder = Folder(out, it.name)
-        self._live = LiveRun(lambda: self._server_for(it), it, folder.path, self._say, at_most, owner=folder).start()
-        return ControlRoom(self._live)
+        self._live = start(self._server_for(it), it, Folder(out, it.name), self._say, at_most)
+        return Dashboard(self._live)
 
     def _forkserver(self) -> ForkServer:
         forkserver, self._spare = self._spare or ForkServer(), None

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from streamlab.notebooks import load
-from tests.lab.test_room_browser import Page, browser, jupyter  # noqa: F401 - a fixture
 from tests.learn.course import ALL
+from tests.live.test_browser import Page, browser, jupyter  # noqa: F401 - a fixture
 from tests.waiting import wait_until
 
 _OPEN = "return !!document.querySelector('.jp-Notebook .jp-CodeCell') && !!window.jupyterapp"
@@ -66,7 +66,7 @@ def test_it_runs_in_jupyterlab(
     with jupyter(tmp_path) as url:
         shutil.copy(path, tmp_path / "notebooks")
         page = Page(browser, shots)
-        browser.get(url.replace("room.ipynb", path.name))
+        browser.get(url.replace("dashboard.ipynb", path.name))
         wait_until("the notebook is open", lambda: browser.execute_script(_OPEN), timeout=30)
         wait_until("its kernel is there", lambda: browser.execute_script(_IDLE), timeout=30)
         page.command("notebook:clear-all-cell-outputs")

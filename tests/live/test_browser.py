@@ -1,4 +1,4 @@
-"""The control room as somebody meets it: JupyterLab in a browser, a notebook, a button."""
+"""The dashboard as somebody meets it: JupyterLab in a browser, a notebook, a button."""
 
 import json
 import os
@@ -12,60 +12,42 @@ from contextlib import contextmanager
 import nbformat
 import psutil
 import pytest
+from selenium import webdriver
 
 from tests.waiting import wait_until
 
 CELLS = [
-    "import streamlab as sl\n\nlab = sl.Lab('process')\nroom = lab.live()\nroom",
+    "import streamlab as sl\n\nlab = sl.Lab('process')\ndashboard = lab.live()\ndashboard",
     "print('the kernel is free:', 6 * 7)",
 ]
-SETTINGS = {
-    "themes": {"theme": "JupyterLab Light"},
-    "notification": {"fetchNews": "false", "checkForUpdates": False},
-}
-
-
-def missing(what):
-    """Skip with the reason; on CI nothing is missing."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{what} on CI")
-    pytest.skip(what)
 
 
 @contextmanager
 def jupyter(home):
-    """JupyterLab on a folder with one notebook; the address of the notebook, with its token."""
+    """Start JupyterLab on a folder with one notebook; the address of the notebook, with its token."""
     for folder in ("notebooks", "runtime"):
         (home / folder).mkdir()
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, home / "notebooks" / "room.ipynb")
-    for name, setting in SETTINGS.items():
-        path = home / "settings" / "@jupyterlab" / "apputils-extension" / f"{name}.jupyterlab-settings"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(setting))
-    places = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime"}
-    places |= {
-        "JUPYTERLAB_SETTINGS_DIR": "settings",
-        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-        "IPYTHONDIR": "ipython",
-    }
+    nbformat.write(notebook, home / "notebooks" / "dashboard.ipynb")
+    settings = home / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    quiet = {"fetchNews": "false", "checkForUpdates": False}
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
+    places = {f"JUPYTER_{place.upper()}_DIR": place for place in ("config", "data", "runtime")}
+    places |= {f"JUPYTERLAB_{place.upper()}_DIR": place for place in ("settings", "workspaces")}
+    places["IPYTHONDIR"] = "ipython"
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"]
     options = ["--ServerApp.port=0", f"--ServerApp.root_dir={home / 'notebooks'}", "--IdentityProvider.token=secret"]
+    environment = os.environ | {name: str(home / folder) for name, folder in places.items()}
     with (home / "jupyter.log").open("wb") as log:
-        server = subprocess.Popen(
-            [*command, *options],
-            env=os.environ | {name: str(home / folder) for name, folder in places.items()},
-            cwd=home,
-            stdout=log,
-            stderr=log,
-        )
+        server = subprocess.Popen([*command, *options], env=environment, cwd=home, stdout=log, stderr=log)
     try:
         told = wait_until("JupyterLab listens", lambda: list((home / "runtime").glob("jpserver-*.json")), timeout=30)
-        url = wait_until("JupyterLab says where", lambda: told[0].read_text() and json.loads(told[0].read_text()))[
-            "url"
-        ]
-        yield f"{url}lab/tree/room.ipynb?token=secret"
+        url = wait_until(
+            "JupyterLab says where", lambda: told[0].read_text() and json.loads(told[0].read_text())["url"]
+        )
+        yield f"{url}lab/tree/dashboard.ipynb?token=secret"
     finally:
         below = psutil.Process(server.pid).children(recursive=True)
         server.send_signal(signal.SIGTERM)  # kernels are shut down in order
@@ -75,13 +57,9 @@ def jupyter(home):
 
 @pytest.fixture
 def browser(tmp_path):
-    try:
-        from selenium import webdriver
-    except ImportError:
-        missing("no selenium")
     chromium, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
-    if not (chromium and driver):
-        missing("no Chromium with its chromedriver")
+    if not (chromium and driver):  # on CI nothing is missing
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no Chromium with its chromedriver")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     size = ("--window-size=1280,1400", f"--user-data-dir={tmp_path / 'chromium'}")
@@ -96,7 +74,7 @@ def browser(tmp_path):
 
 
 class Page:
-    """What the test sees of the room, and what it presses."""
+    """What the test sees of the dashboard, and what it presses."""
 
     def __init__(self, browser, shots):
         self.browser = browser
@@ -111,11 +89,18 @@ class Page:
 
     def press(self, name):
         script = "return document.querySelector(arguments[0])"
-        button = wait_until(
-            f"there is a button {name}", lambda: self.browser.execute_script(script, f".streamlab-{name}"), timeout=30
-        )
-        wait_until(f"{name} can be pressed", button.is_enabled)
-        button.click()
+        found = wait_until(f"{name} is there", lambda: self.browser.execute_script(script, f".streamlab-{name}"), 30)
+        wait_until(f"{name} can be pressed", found.is_enabled)
+        found.click()
+
+    def fits(self):
+        """Whether nothing of the dashboard is cut off at its right."""
+        script = """
+            const all = document.querySelector('.streamlab-dashboard'), right = all.getBoundingClientRect().right + 1;
+            return [...all.querySelectorAll('button, svg, .widget-html')].every(
+                it => it.getBoundingClientRect().right <= right && it.scrollWidth <= it.clientWidth + 1);
+        """
+        return self.browser.execute_script(script)
 
     def command(self, name, **values):
         self.browser.execute_script("window.jupyterapp.commands.execute(arguments[0], arguments[1])", name, values)
@@ -124,28 +109,27 @@ class Page:
         self.browser.save_screenshot(str(self.shots / f"{name}.png"))
 
     def theme(self, name):
-        """Change JupyterLab's theme; the room's text is readable then."""
+        """Change JupyterLab's theme; the dashboard's text is readable then."""
         self.command("apputils:change-theme", theme=f"JupyterLab {name}")
         light = "return document.body.dataset.jpThemeLight == 'true' && !document.querySelector('#jupyterlab-splash')"
         dark = light.replace("true", "false")
         wait_until(f"it is {name}", lambda: self.browser.execute_script(light if name == "Light" else dark))
-        for text in (".streamlab-status", ".streamlab-log", ".streamlab-room svg text"):
+        for text in (".streamlab-status", ".streamlab-log", ".streamlab-dashboard svg text"):
             assert self.contrast(text) > 7, f"{text} in the theme {name}"
 
     def contrast(self, name):
-        """Of a text against what it stands on, from 1 to 21."""
+        """Of a text against what it stands on, from 1 to 21 (WCAG)."""
         script = """
-            const ground = getComputedStyle(document.body).getPropertyValue('--jp-layout-color0').trim();
             const canvas = document.createElement('canvas').getContext('2d');
             const light = colour => {
                 canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-                const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map(
-                    v => v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4);
-                return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+                const linear = [...canvas.getImageData(0, 0, 1, 1).data].map(v => (v / 255) ** 2.2);
+                return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05;
             };
+            const ground = getComputedStyle(document.body).getPropertyValue('--jp-layout-color0').trim();
             const one = document.querySelector(arguments[0]), style = getComputedStyle(one);
-            const pair = [light(one.tagName == 'text' ? style.fill : style.color), light(ground)].sort();
-            return Math.max(...pair) / Math.min(...pair);
+            const ratio = light(one.tagName == 'text' ? style.fill : style.color) / light(ground);
+            return Math.max(ratio, 1 / ratio);
         """
         return self.browser.execute_script(script, name)
 
@@ -181,16 +165,19 @@ def test_a_worker_is_killed_by_a_click_and_what_it_held_is_claimed(browser, tmp_
         page.press("freeze-redis")
         wait_until("Redis stands still", lambda: page.text("state-redis") == "stands still")
         wait_until("Redis is back", lambda: page.text("state-redis") == "running")
-        handle = browser.execute_script("return document.querySelector('.streamlab-room .noUi-handle')")
+        handle = browser.execute_script("return document.querySelector('.streamlab-dashboard .noUi-handle')")
         handle.send_keys("".join(["\ue014"] * 5))  # right, right, ...
         wait_until("the rate is another", lambda: "from now on 25 messages a second" in page.text("log"))
-        page.shot("light")
+        for width in (1000, 1280):
+            browser.set_window_size(width, 1400)
+            wait_until(f"all fits into {width} pixels", page.fits)
+            page.shot(f"light-{width}")
         page.theme("Dark")
         page.shot("dark")
 
-        page.press("room .mod-danger")
+        page.press("dashboard .mod-danger")
         wait_until("the verdict is there", lambda: page.text("verdict").startswith("valid"), timeout=20)
-        drawn = "const it = document.querySelector('.streamlab-room img'); return !!it && it.naturalWidth > 500"
+        drawn = "const it = document.querySelector('.streamlab-dashboard img'); return !!it && it.naturalWidth > 500"
         wait_until("and the pictures", lambda: browser.execute_script(drawn))
         page.shot("verdict-dark")
         page.theme("Light")
