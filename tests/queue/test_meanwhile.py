@@ -47,6 +47,24 @@ def test_a_failed_message_that_nobody_will_try_again(q, caplog, how, error, thre
     assert len(q.letters) == 0
 
 
+@pytest.mark.parametrize("error", [RuntimeError, PermanentError])
+def test_a_failed_message_that_another_has_claimed(q, error):
+    (entry,) = q.add(1)
+    waiting = Waiting()
+
+    def handler(message):
+        waiting(message)
+        raise error("too late")
+
+    with q.running(handler):
+        wait_until("it is begun", lambda: waiting.since)
+        q.client.xclaim(q.stream, GROUP, "other", 0, [entry])
+        waiting.release.set()
+        wait_until("it is left to the other", lambda: q.notes.ids("disowned") == [entry])
+    assert [row["consumer"] for row in q.client.xpending_range(q.stream, GROUP, "-", "+", 9)] == ["other"]
+    assert (q.notes.ids("retry"), len(q.letters)) == ([], 0)
+
+
 @pytest.mark.parametrize("threads", [1, 2])  # with more, the same worker may claim it again
 def test_a_handler_that_hangs_too_long_loses_its_message(q, caplog, threads):
     (entry,) = q.add(1)

@@ -95,14 +95,14 @@ def test_trimming_spares_what_a_group_still_needs(q):
     producer.add_many({"n": n} for n in range(300))
     assert q.client.xlen(q.stream) == 300, "without a group nothing is trimmed"
     q.client.xtrim(q.stream, maxlen=0, approximate=False)
-    q.client.xgroup_create(q.stream, "slow", id="0", mkstream=True)
-    q.client.xgroup_create(q.stream, "quick", id="0")
+    counts = {"quick": 100, "slow": 60, "zealous": 100}
+    for group in counts:
+        q.client.xgroup_create(q.stream, group, id="0", mkstream=True)
     ids = producer.add_many({"n": n} for n in range(100))
     assert q.client.xlen(q.stream) == 100, "no group has read anything"
-    for group, count in (("slow", 60), ("quick", 100)):
+    for group, count in counts.items():
         q.client.xreadgroup(group, "c", {q.stream: ">"}, count=count)
-    q.client.xack(q.stream, "quick", *ids)
-    q.client.xack(q.stream, "slow", *ids[:20], *ids[21:60])
+        q.client.xack(q.stream, group, *(ids if group != "slow" else ids[:20] + ids[21:60]))
     producer.add_many({"n": n} for n in range(100))
     left = [entry for entry, _ in q.client.xrange(q.stream)]
     assert left[0] in ids[19:21], "entry 20 is pending for the slow group"
