@@ -13,7 +13,7 @@ from streamlab.faults import CutReply, Drop, LimitMemory, SetID
 from streamlab.scenarios import antipatterns
 from streamlab.servers import Server
 from streamlab.workloads import Count
-from tests.faults.redis_runs import BUSY, run
+from tests.faults.runs import BUSY, run
 from tests.test_scenarios import EXPECTED
 
 NEW = sl.Sleep(count=100, rate=100.0, seconds=0.0)
