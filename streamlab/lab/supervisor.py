@@ -48,7 +48,7 @@ class WorkerProcess:
     @property
     def ready(self) -> bool:
         """Whether its event log is open, which is the last thing before its work."""
-        return (self.task.folder / "events" / f"{self.task.name}.{self.task.incarnation}.events").exists()
+        return (self.task.folder / "events" / f"{self.task.name}.{self.task.incarnation}.csv").exists()
 
     def order(self, order: object) -> None:
         """Tell it something that it obeys while it works. One that has died is noticed elsewhere."""
