@@ -7,15 +7,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 from uuid import uuid4
 
+from streamlab.queue.message import Handler, Message
 from streamlab.schema import Seconds
 from streamlab.workloads.base import Workload
-
-if TYPE_CHECKING:
-    from streamlab.queue.message import Handler, Message
-
 
 _EFFECTS = "effects"
 

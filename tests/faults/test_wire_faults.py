@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 from redis.exceptions import ConnectionError, TimeoutError
-from streamlab.servers.reach import connect
 
 from streamlab.errors import UsageError
 from streamlab.faults import CutReply, Delay, Drop, FaultSchedule, Hold, Refuse, Reset, Throttle
 from streamlab.faults.proxy import Proxy
+from streamlab.servers import connect
 from tests.faults.proxied import Raw, said
 from tests.faults.runs import striking
 from tests.waiting import wait_until

@@ -3,8 +3,8 @@
 import pytest
 
 import streamlab as sl
-from streamlab import mistakes
 from streamlab.history.fault_record import hit_by
+from streamlab.scenarios import antipatterns
 from tests.faults.runs import refused, struck, valid
 from tests.faults.runs import run as run_two
 
@@ -64,7 +64,7 @@ def test_a_handler_fails_as_often_as_it_was_told(any_server, tmp_path):
     assert len(hits(finished)) == finished.verdict.counts["failed_attempts"] == 3
 
 
-@pytest.mark.parametrize(("worker", "workers"), [("", 3), (mistakes.plain, 1)], ids=["ours", "custom"])
+@pytest.mark.parametrize(("worker", "workers"), [("", 3), (antipatterns.plain, 1)], ids=["ours", "custom"])
 def test_a_job_fails_at_its_first_delivery_wherever_that_is(any_server, tmp_path, worker, workers):
     """A custom worker does not say how often a message was delivered: its process counts."""
     fail = sl.Fail("all", at=0.0, job=30, times=1)
@@ -74,7 +74,7 @@ def test_a_job_fails_at_its_first_delivery_wherever_that_is(any_server, tmp_path
     assert finished.history.jobs.loc[30, "times_done"] == 1
 
 
-@pytest.mark.parametrize("worker", ["", mistakes.plain], ids=["ours", "custom"])
+@pytest.mark.parametrize("worker", ["", antipatterns.plain], ids=["ours", "custom"])
 def test_poison_ends_as_a_dead_letter(any_server, tmp_path, worker):
     poison = sl.Fail("all", at=0.0, job=30, times=0)
     settings = {"max_deliveries": 3, "retry_delay": 0.05} if not worker else {}
@@ -102,4 +102,4 @@ def test_a_checkpoint_of_which_nobody_tells_is_refused_beforehand(any_server, tm
     for after in ("read", "acked"):
         crash = sl.Crash("worker-1", at=0.3, after=after)
         line = f"a custom worker tells nobody when it has {after} a message: use after='started'"
-        refused(any_server, tmp_path, crash, line, worker=mistakes.plain)
+        refused(any_server, tmp_path, crash, line, worker=antipatterns.plain)
