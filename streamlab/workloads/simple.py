@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from uuid import uuid4
 
-from streamlab.queue.message import Handler, Message
 from streamlab.schema import Seconds
 from streamlab.workloads.base import Workload
+
+if TYPE_CHECKING:
+    from streamlab.queue.message import Handler, Message
 
 _EFFECTS = "effects"
 
@@ -98,7 +100,7 @@ class Call(Workload):
     name: ClassVar[str] = "call"
 
     # Callables read better when they come first, and count and rate stay keywords.
-    function: Callable[[Message], object] = field(kw_only=False)
+    function: Callable[..., object] = field(kw_only=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -36,7 +36,7 @@ def test_values_that_cannot_be_meant_are_one_clear_line() -> None:
         for kind in (Sleep, Count):
             with pytest.raises(UsageError, match=r"^\w+: seconds = .*, expected a number"):
                 kind(seconds=seconds)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="^Call: function = 'print', expected a function"):
+    with pytest.raises(UsageError, match=r"^Call: function = 'print', expected a function"):
         Call("print")  # type: ignore[arg-type]
 
 
