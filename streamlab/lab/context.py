@@ -30,7 +30,7 @@ class RunContext:
         experiment: what is to be done.
         folder: the run's folder.
         stream: the run's stream.
-        journal: the lab's.
+        event_log: the lab's.
         forkserver: forks the processes; it is closed with the context.
 
     Attributes:
@@ -38,7 +38,7 @@ class RunContext:
         proxy: the lab's proxy; None where no fault of the schedule needs it.
         custom: whether the worker under study is not the project's own, so that it says less of what it does.
         settings: what faults want of Redis's settings, by name: each fault's number and value, the original first.
-        witnesses: the journals of what the proxy saw.
+        witnesses: the event logs of what the proxy saw.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class RunContext:
         folder: Path,
         stream: str,
         *,
-        journal: EventLog,
+        event_log: EventLog,
         forkserver: ForkServer,
     ) -> None:
         self.server = server
@@ -65,7 +65,7 @@ class RunContext:
         self._orders: dict[str, dict[int, dict[str, Any]]] = {}
         self._twins: dict[str, str] = {}  # process: consumer
         self._stopped: dict[str, set[int]] = {}  # the faults that want a worker to stand still
-        self.supervisor = Supervisor(forkserver, journal)
+        self.supervisor = Supervisor(forkserver, event_log)
         faults = experiment.all_faults()
         needed = experiment.wire or self.custom or any(fault.needs_wire for fault in faults)
         # A container has another port after a restart: only the proxy's stays.
@@ -88,8 +88,8 @@ class RunContext:
         self.supervisor.close()
         if self.proxy:
             self.proxy.close()
-        for journal in self.witnesses:
-            journal.close()
+        for event_log in self.witnesses:
+            event_log.close()
         self.client.close()
 
     # ------------------------------------------------------------------------------------- for the faults
@@ -203,7 +203,9 @@ class RunContext:
         }
 
     def _witness(self, process: str, incarnation: int) -> EventLog:
-        """A journal for what the proxy sees: its own, or in the name of a worker that keeps none."""
-        journal = EventLog(self._folder, process, incarnation, self.stream, witness="" if process == "wire" else "wire")
-        self.witnesses.append(journal)
-        return journal
+        """Return an event log for what the proxy sees: its own, or in the name of a worker that keeps none."""
+        event_log = EventLog(
+            self._folder, process, incarnation, self.stream, witness="" if process == "wire" else "wire"
+        )
+        self.witnesses.append(event_log)
+        return event_log

@@ -14,14 +14,14 @@ from streamlab.queue import Message
 
 
 class FaultInjection:
-    """Stands between the queue and the handler, and between the queue and the journal; does nothing without orders.
+    """Stands between the queue and the handler, and between the queue and the event log; does nothing without orders.
 
     `orders` are by the fault's number in the schedule: {"do": "slow", "by": 0.5}, {"do": "crash", "after": "done"},
     {"do": "fail", "times": 1, "job": None}.
     """
 
-    def __init__(self, journal: EventLog, orders: Mapping[int, Mapping[str, Any]]) -> None:
-        self._journal = journal
+    def __init__(self, event_log: EventLog, orders: Mapping[int, Mapping[str, Any]]) -> None:
+        self._event_log = event_log
         self._orders: dict[int, dict[str, Any]] = {index: dict(order) for index, order in orders.items()}
 
     def take(self, index: int, order: Mapping[str, Any] | None) -> None:
@@ -33,8 +33,8 @@ class FaultInjection:
         self._orders = orders
 
     def observe(self, kind: str, messages: Sequence[Message], note: str = "") -> None:
-        """The worker's observer: the journal first, so that death finds the checkpoint on file."""
-        self._journal.observe(kind, messages, note)
+        """The worker's observer: the event log first, so that death finds the checkpoint on file."""
+        self._event_log.observe(kind, messages, note)
         if self._orders and messages:
             for index, order in self._orders.items():
                 if order["do"] == "crash" and order["after"] == kind:
@@ -74,4 +74,4 @@ class FaultInjection:
         return True
 
     def _hit(self, index: int, message: Message) -> None:
-        self._journal.write("fault_hit", entry=message.id, note=json.dumps({"index": index}))
+        self._event_log.write("fault_hit", entry=message.id, note=json.dumps({"index": index}))

@@ -61,7 +61,7 @@ class Task:
     def run(self, orders: BinaryIO) -> None:
         raise NotImplementedError
 
-    def journal(self) -> EventLog:
+    def open_log(self) -> EventLog:
         return EventLog(self.folder, self.name, self.incarnation, self.stream)
 
     def client(self, **options: Any) -> Redis:
@@ -86,8 +86,8 @@ class Work(Task):
     work: str | Callable[..., object]
 
     def run(self, orders: BinaryIO) -> None:
-        with self.journal() as journal:
-            injection = FaultInjection(journal, self.orders)
+        with self.open_log() as event_log:
+            injection = FaultInjection(event_log, self.orders)
             handler = injection.around(self.workload.handler(self.folder))
             follow(orders, lambda order: injection.take(*order))
             if self.work:
@@ -167,7 +167,7 @@ class Produce(Task):
     add: str | Callable[..., object]
 
     def run(self, orders: BinaryIO) -> None:
-        with self.journal() as journal:
+        with self.open_log() as event_log:
             if self.add:
                 producer: Any = _CustomProducer(imported(self.add), self.client(decode_responses=True), self.stream)
             else:
@@ -177,19 +177,19 @@ class Produce(Task):
             follow(orders, clock.obey)
             job = 0
             while jobs := clock.wait(job):
-                job += self._add(producer, journal, jobs, clock)
+                job += self._add(producer, event_log, jobs, clock)
 
     def fields(self, job: int) -> dict[str, str]:
         """The message of a job: its number, its key, and what the workload says."""
         key = {"key": str(job % self.keys)} if self.keys else {}
         return {"job": str(job)} | key | self.workload.fields(job)
 
-    def _add(self, producer: Producer, journal: EventLog, jobs: range, clock: Clock) -> int:
+    def _add(self, producer: Producer, event_log: EventLog, jobs: range, clock: Clock) -> int:
         """Add jobs and write down what is known of each; return how many need not be tried again."""
 
         def write(kind: str, jobs: Iterable[int], note: str = "") -> None:
             for job in jobs:
-                journal.write(kind, job=job, due_ns=clock.due_ns[job], note=note)
+                event_log.write(kind, job=job, due_ns=clock.due_ns[job], note=note)
 
         messages = [self.fields(job) for job in jobs]
         write("adding", jobs)
@@ -201,7 +201,7 @@ class Produce(Task):
         except (NotSentError, RefusedError) as error:
             added, refused = error.added, str(error)
         for job, entry in zip(jobs, added, strict=False):
-            journal.write("added", job=job, entry=entry, due_ns=clock.due_ns[job])
+            event_log.write("added", job=job, entry=entry, due_ns=clock.due_ns[job])
         write("unknown", jobs[len(added) : len(added) + unknown])
         if refused:
             write("refused", jobs[len(added) :], refused)

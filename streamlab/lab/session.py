@@ -96,15 +96,15 @@ class Session:
                 f"{server.description} has no XAUTOCLAIM: streamlab needs Redis 6.2 or newer, or Valkey"
             )
         self.stream = f"{server.prefix}{secrets.token_hex(4)}:tasks"
-        self.journal = EventLog(folder, "lab", 1, self.stream)
+        self.event_log = EventLog(folder, "lab", 1, self.stream)
         with ExitStack() as refused:
             refused.callback(shutil.rmtree, folder / "events", ignore_errors=True)  # nothing has happened
-            refused.callback(self.journal.close)
+            refused.callback(self.event_log.close)
             self.context = RunContext(
-                server, experiment, folder, self.stream, journal=self.journal, forkserver=forkserver
+                server, experiment, folder, self.stream, event_log=self.event_log, forkserver=forkserver
             )
             refused.callback(self.context.close)
-            self.schedule = FaultSchedule(experiment.all_faults(), self.context, self.journal, experiment.seed)
+            self.schedule = FaultSchedule(experiment.all_faults(), self.context, self.event_log, experiment.seed)
             refused.pop_all()
         self.snapshot = Snapshot(self.context.client, self.stream, GROUP)
         self.sampler = Sampler(self.context.connect(), self.stream, GROUP, folder / "samples.csv")
@@ -178,7 +178,7 @@ class Session:
         producer = self.context.supervisor["producer"]
         self.context.supervisor.stop("producer")
         if producer.returncode:
-            self.journal.write("warning", note=f"the producer failed: {producer.last_line()}")
+            self.event_log.write("warning", note=f"the producer failed: {producer.last_line()}")
         self.schedule.heal()
         self._phase("drain")
         self.say("all jobs are added: waiting until nothing is unread and nothing is pending")
@@ -196,7 +196,7 @@ class Session:
             if self.context.doomed(child.task.name):
                 continue
             text = f"{child.task.name} ended by itself (status {child.returncode}: {child.last_line()})"
-            self.journal.write("warning", note=text)
+            self.event_log.write("warning", note=text)
             self.say(f"{text}; see {child.log}")
 
     def _tell_claims(self) -> None:
@@ -253,7 +253,7 @@ class Session:
     def _files(self) -> dict[str, int]:
         """How long each file of facts is, so that one that is lost or cut later is missed; 0: it still grows."""
         sizes = {}
-        growing = {journal.path for journal in (self.journal, *self.context.witnesses)}
+        growing = {event_log.path for event_log in (self.event_log, *self.context.witnesses)}
         for path in [
             *sorted(self.folder.glob("events/*")),
             *sorted(self.folder.glob("*.csv")),
@@ -280,7 +280,7 @@ class Session:
         }
 
     def _phase(self, name: str) -> None:
-        self.journal.write("phase", note=name)
+        self.event_log.write("phase", note=name)
 
     def __enter__(self) -> Self:
         return self
@@ -289,7 +289,7 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if kind is not None:
-            self.journal.write("warning", note=f"the run was broken off: {kind.__name__}: {error}")
+            self.event_log.write("warning", note=f"the run was broken off: {kind.__name__}: {error}")
         with suppress(RedisError, UnsupportedError):
             self.schedule.heal()  # what was done to the server must not outlast the run
         self.sampler.stop()
@@ -300,6 +300,6 @@ class Session:
             keys = (self.stream, dead_stream(self.stream, GROUP), failures_hash(self.stream, GROUP))
             self.context.client.delete(*keys)
         self.context.close()
-        self.journal.close()
+        self.event_log.close()
         if kind is not None:
             self.say(f"what was recorded until then is in {self.folder}")

@@ -88,9 +88,9 @@ class WorkerProcess:
 class Supervisor:
     """The processes of a run by name; each start and end is written to the lab's event log."""
 
-    def __init__(self, server: ForkServer, journal: EventLog) -> None:
+    def __init__(self, server: ForkServer, event_log: EventLog) -> None:
         self._server = server
-        self._journal = journal
+        self._event_log = event_log
         self._processes: dict[str, WorkerProcess] = {}
 
     def __getitem__(self, name: str) -> WorkerProcess:
@@ -101,7 +101,7 @@ class Supervisor:
         if earlier := self._processes.get(task.name):
             self._has_ended(earlier)
         process = self._processes[task.name] = WorkerProcess(self._server, task)
-        self._journal.write("worker_up", note=f"{task.name}: pid {process.pid}, incarnation {task.incarnation}")
+        self._event_log.write("worker_up", note=f"{task.name}: pid {process.pid}, incarnation {task.incarnation}")
         return process
 
     def wait_ready(self) -> None:
@@ -121,14 +121,14 @@ class Supervisor:
 
     def kill(self, name: str) -> None:
         self._processes[name].end(signal.SIGKILL)
-        self._journal.write("worker_exit", note=f"{name}: killed")
+        self._event_log.write("worker_exit", note=f"{name}: killed")
 
     def stop(self, name: str) -> None:
         """Send SIGTERM, and wait until the process has finished what is in flight."""
         process = self._processes[name]
         if process.alive:
             process.end(signal.SIGTERM)
-            self._journal.write("worker_exit", note=f"{name}: status {process.returncode}")
+            self._event_log.write("worker_exit", note=f"{name}: status {process.returncode}")
 
     def dead(self) -> list[WorkerProcess]:
         """Return the processes that failed without being told to end, each once."""
@@ -139,7 +139,7 @@ class Supervisor:
         if process.alive or process.ended:
             return False
         process.ended = True
-        self._journal.write("worker_exit", note=f"{process.task.name}: status {process.returncode}")
+        self._event_log.write("worker_exit", note=f"{process.task.name}: status {process.returncode}")
         return True
 
     def close(self) -> None:

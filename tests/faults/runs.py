@@ -45,7 +45,7 @@ def struck(finished: sl.Run, *kinds: str) -> list[dict[str, Any]]:
 
 
 def times(finished: sl.Run, kind: str, fault: dict[str, Any]) -> list[float]:
-    """When there were such events ('samples': when the probe got an answer) while the fault lasted, edges left out."""
+    """When there were such events ('samples': answers to the sampler) while the fault lasted, edges left out."""
     history = finished.history
     seen = history.samples["time"] if kind == "samples" else history.events[history.events["kind"] == kind]["time"]
     return [float(time) for time in seen if fault["start"] + 0.1 < time < fault["end"] - 0.1]

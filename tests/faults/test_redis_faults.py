@@ -101,7 +101,7 @@ def test_only_the_targets_connections_are_closed(mine: Server, tmp_path: Path, m
     ids=lambda fault: f"{fault.kind}-{getattr(fault, 'mode', '')}",
 )
 def test_while_it_stands_still_nothing_happens(mine: Server, tmp_path: Path, fault: sl.faults.Fault) -> None:
-    """Neither the workers nor the probe are served, and the lab, which is not either, ends it in time."""
+    """Neither the workers nor the sampler are served, and the lab, which is not either, ends it in time."""
     finished = valid(run(mine, tmp_path, fault))
     (found,) = struck(finished, fault.kind)
     assert found["hit"] >= 3, "two workers and a producer"

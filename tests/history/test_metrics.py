@@ -10,7 +10,7 @@ NS = 1_000_000_000
 
 @pytest.fixture
 def run(tmp_path):
-    """A folder with two journals that are still open."""
+    """A folder with two event logs that are still open."""
     with EventLog(tmp_path, "producer") as producer, EventLog(tmp_path, "worker-1") as worker:
         yield tmp_path, producer, worker
 
