@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import secrets
-import sys
 import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamlab.bench.pair import Pair
+from streamlab.bench.pair import PEAK, Pair
 from streamlab.bench.queue import drain_raw, fill
 from streamlab.files import write_json
 from streamlab.history.log import EventLog
@@ -148,8 +146,9 @@ def _load_judge_draw(folder: str, answer: Any) -> None:
     assert run.verdict.verdict == "valid", run.verdict
     run.save_pictures()
     took = time.perf_counter() - started
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    answer.send((took, most / (1 << 20 if sys.platform == "darwin" else 1 << 10)))
+    measured: dict[str, float] = {}
+    exec(PEAK, measured)
+    answer.send((took, measured["peak"]))
 
 
 def _write_history(folder: Path) -> None:

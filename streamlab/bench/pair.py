@@ -52,3 +52,13 @@ class Pair:
             "ratio": median(ours / base for base, ours in results),
             "goal": self.goal,
         }
+
+
+#: Code that makes `peak`, the high-water mark (MB) of the process that runs it. On Linux `ru_maxrss` would not do: it
+#: keeps through exec the mark of the process that started this one.
+PEAK = """
+import resource, sys
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+if sys.platform == "linux":
+    peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / (1 << 10)
+"""

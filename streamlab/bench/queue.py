@@ -17,7 +17,7 @@ from typing import Any
 
 from redis import Redis
 
-from streamlab.bench.pair import Pair
+from streamlab.bench.pair import PEAK, Pair
 from streamlab.queue import Message, Producer, Worker
 from streamlab.servers import Server
 
@@ -177,15 +177,14 @@ def _wait_raw(client: Redis, stream: str, messages: int) -> float:
     return messages / took
 
 
-#: A process that drains what is there, and prints its high-water mark.
+#: A process that drains what is there.
 _MEMORY = """
-import json, resource, sys
+import json, sys
 from redis import Redis
 about, stream, messages = json.loads(sys.stdin.readline())
 client = Redis(**about)
 done, count = [], 0
 {drain}
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 _RAW_LOOP = """
 while count < messages:
@@ -209,9 +208,9 @@ def _memory(client: Redis, stream: str, messages: int, loop: str) -> float:
     about = client.connection_pool.connection_kwargs
     address = {key: about[key] for key in ("host", "port", "username", "password", "path") if about.get(key)}
     task = json.dumps([address, stream, messages])
-    code = _MEMORY.replace("{drain}", loop)
+    code = _MEMORY.replace("{drain}", loop) + PEAK + "print(peak)"
     done = subprocess.run([sys.executable, "-c", code], input=task, capture_output=True, check=True, text=True)
-    return float(done.stdout) / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+    return float(done.stdout)
 
 
 _PACE = 0.005  # seconds between two messages when latency is measured
