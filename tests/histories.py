@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import tomli_w
 
-from streamlab.files import write_json
 from streamlab.history import History
+from streamlab.history.files import write_json
 from streamlab.history.log import EventLog
 
 START_NS = 1_000_000_000_000

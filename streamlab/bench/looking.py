@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamlab.bench.pair import PEAK, Pair
 from streamlab.bench.queue import drain_raw, fill
-from streamlab.files import write_json
+from streamlab.history.files import write_json
 from streamlab.history.log import EventLog
 from streamlab.history.sampler import Sampler
 from streamlab.queue import Message, Worker

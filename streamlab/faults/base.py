@@ -39,8 +39,6 @@ class Fault(Checked):
     needs_wire: ClassVar[bool] = False
     #: Whether Redis answers nobody while it lasts, so that nothing else can begin.
     blocks_redis: ClassVar[bool] = False
-    #: Whether Redis is another process afterwards: a container then has another port.
-    restarts_redis: ClassVar[bool] = False
     #: For `FaultRecord`.
     inside: ClassVar[bool] = False
     kills: ClassVar[bool] = False

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RestartRedis(RedisFault, kind="redis-restart", restarts_redis=True):
+class RestartRedis(RedisFault, kind="redis-restart"):
     """Redis ends by a signal, and is started again on the data that it left. `hit` counts the run's connections.
 
     What it lost follows from the signal and its persistence: by SIGKILL without an append-only file everything, by
@@ -69,7 +69,7 @@ class FlushAll(RedisFault, kind="flushall"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CutAppendOnlyFile(RedisFault, kind="aof-cut", restarts_redis=True):
+class CutAppendOnlyFile(RedisFault, kind="aof-cut"):
     """A *simulated* power cut: SIGKILL, then the end of the append-only file is cut off, then Redis is started again.
 
     No process can cut its machine's power, and after SIGKILL alone the kernel still writes everything. So the end of

@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 from pandas.api.types import union_categoricals
 
 from streamlab.errors import DataError, MissingError
-from streamlab.files import read
+from streamlab.history.files import read
 from streamlab.history.log import COLUMNS, HEADER, KINDS, whole_lines
 
 _Array = npt.NDArray[Any]

@@ -68,10 +68,7 @@ class RunContext:
         self.supervisor = Supervisor(forkserver, event_log)
         faults = experiment.all_faults()
         needed = experiment.wire or self.custom or any(fault.needs_wire for fault in faults)
-        # A container has another port after a restart: only the proxy's stays.
-        moves = server.kind == "container" and any(fault.restarts_redis for fault in faults)
-        self.proxy: Proxy | None = self._make_proxy() if needed or moves else None
-        self._url = self.proxy.listen("lab") if self.proxy and moves else server.url
+        self.proxy: Proxy | None = self._make_proxy() if needed else None
         self.client: redis.Redis = self.connect()
 
     def _make_proxy(self) -> Proxy:
@@ -81,7 +78,7 @@ class RunContext:
 
     def connect(self) -> redis.Redis:
         """Return one more client of the lab's own."""
-        return connect(self._url)
+        return connect(self.server.url)
 
     def close(self) -> None:
         """End what still runs."""

@@ -23,7 +23,7 @@ from redis.exceptions import ConnectionError, RedisError
 
 from streamlab.errors import ServerError, UnsupportedError
 from streamlab.faults import FaultSchedule
-from streamlab.files import write_json, write_whole
+from streamlab.history.files import write_json, write_whole
 from streamlab.history.log import EventLog
 from streamlab.history.sampler import Sampler
 from streamlab.lab.arrivals import Arrivals
@@ -91,10 +91,6 @@ class Session:
         self.folder = folder
         self.say = say
         self.progress = progress
-        if "autoclaim" not in server.features:
-            raise UnsupportedError(
-                f"{server.description} has no XAUTOCLAIM: streamlab needs Redis 6.2 or newer, or Valkey"
-            )
         self.stream = f"{server.prefix}{secrets.token_hex(4)}:tasks"
         self.event_log = EventLog(folder, "lab", 1, self.stream)
         with ExitStack() as refused:

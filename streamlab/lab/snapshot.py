@@ -8,7 +8,7 @@ from typing import Any
 
 from redis import Redis
 
-from streamlab.files import write_whole
+from streamlab.history.files import write_whole
 from streamlab.queue.keys import dead_stream
 
 _PAGE = 1000

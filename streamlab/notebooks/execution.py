@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from streamlab.errors import StreamlabError, UsageError
-from streamlab.files import write_whole
+from streamlab.history.files import write_whole
 from streamlab.notebooks.clean import clean
 from streamlab.notebooks.files import load, source_sha256
 

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from streamlab.files import write_whole
+from streamlab.history.files import write_whole
 from streamlab.plot.style import styled
 
 _UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # the same history gives the same file

@@ -18,9 +18,9 @@ from streamlab.check import Verdict
 from streamlab.check.classes import definitions
 from streamlab.check.facts import FATES
 from streamlab.errors import UsageError
-from streamlab.files import write_whole
 from streamlab.history import History
 from streamlab.history.fault_record import FaultRecord
+from streamlab.history.files import write_whole
 from streamlab.report.trace import Trace
 
 #: The classes of which the report shows traces, and how many of each.

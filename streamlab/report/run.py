@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamlab.check import Verdict, judge
-from streamlab.files import write_json
 from streamlab.history import History
+from streamlab.history.files import write_json
 from streamlab.report.trace import Trace
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from streamlab.errors import DataError, MissingError, StreamlabError
-from streamlab.files import write_json
 from streamlab.history import History
 from streamlab.history.fault_record import FaultRecord
+from streamlab.history.files import write_json
 from streamlab.history.log import KINDS
 from tests.histories import START_NS, Story, crash, healthy
 
