@@ -28,6 +28,7 @@ def test_a_group_that_changes_under_slow_messages(q, how):
         wait_until("nothing is pending", lambda: q.pending() == 0)
         late = q.add(4)
         wait_until("the worker goes on", lambda: set(late) <= set(handler.done))
+    assert q.notes.ids("reconnected") == [], "Redis was there all the time"
 
 
 def test_another_key_in_the_streams_place(q, threads):
