@@ -1,9 +1,9 @@
 """A parent that forks the processes of a run: Python and what all of them import are loaded once.
 
-The lab starts it, and asks it over a socket for processes and for signals to them.
-It has one thread, so that a fork copies no lock that another thread holds. Signals go through it because it is the one
-that waits for its children: it never signals a process ID that the system has given to somebody else. When the lab is
-gone, the socket closes, and it kills what still runs: no crash of the lab leaves a process behind.
+The lab starts it, and asks it over a socket for processes. It has one thread, so that a fork copies no lock that
+another thread holds. It waits for its children, so only it knows at any time that a process ID is not somebody else's
+by now: where the system has no handles of processes (Linux's pidfd), signals go through it. When the lab is gone, the
+socket closes, and it kills what still runs: no crash of the lab leaves a process behind.
 """
 
 from __future__ import annotations
@@ -90,6 +90,8 @@ class Forked:
         self.returncode: int | None = None
         pid = os.read(status, _NUMBER.size)
         self.pid: int = _NUMBER.unpack(pid)[0] if pid else 0
+        # Signals by way of the server would come late on a busy machine, when faults must be exact.
+        self._handle = _handle(self.pid) if self.pid else None
         if not self.pid:
             self._ended(-signal.SIGKILL)
 
@@ -102,14 +104,35 @@ class Forked:
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
-        if self.returncode is None:
+        if self.returncode is not None:
+            return
+        if self._handle is None:
             self._server.signal(self.pid, number)
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._handle, number)  # type: ignore[attr-defined,unused-ignore]
+
+    def gone(self, seconds: float) -> bool:
+        """Wait for the end, for so many seconds at most; whether it has come. `poll` may know it a moment later."""
+        if self.returncode is None and self._handle is not None:
+            return bool(select.select([self._handle], [], [], seconds)[0])
+        return self.poll(seconds) is not None
 
     def _ended(self, status: int) -> None:
         self.returncode = status
         os.close(self._status)
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
         with contextlib.suppress(BrokenPipeError):
             self.orders.close()
+
+
+def _handle(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)  # type: ignore[attr-defined,no-any-return,unused-ignore]
+    except (AttributeError, OSError):  # not Linux, an old one, or the process has ended already
+        return None
 
 
 def _package_path() -> str:

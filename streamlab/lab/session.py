@@ -7,7 +7,6 @@ import os
 import platform
 import secrets
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -40,9 +39,7 @@ _HEAD_START = 0.2  # seconds between "all are ready" and the first job
 
 
 def _load_readers() -> None:
-    """Import what judges and draws a run (pandas, matplotlib) while it goes on, when this process mostly waits."""
-    if sys.platform == "linux":  # where a thread has a priority of its own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+    """Import what judges and draws a run: pandas, matplotlib."""
     importlib.import_module("streamlab.report")
     importlib.import_module("streamlab.plot")
 
@@ -112,15 +109,17 @@ class Session:
     def run(self) -> None:
         """Prepare, run, heal, drain; then write down what is left."""
         self.prepare()
-        if self.context.proxy is None:  # else the proxy, in a thread of this process, would be late
-            threading.Thread(target=_load_readers, name="load readers", daemon=True).start()
         it = self.experiment
         self.say(
             f"{it.workload.count} jobs for {it.workers} workers, {it.workload.rate:g}/s, "
             "due at times that no slow queue can move"
         )
+        readers = threading.Thread(target=_load_readers, name="load readers", daemon=True)
         while self.producing or not self.schedule.finished:
             self.step()
+            # An import holds up its process: no fault should be late for it, nor what the proxy passes on.
+            if self.schedule.finished and self.context.proxy is None and readers.ident is None:
+                readers.start()
         self.finish()
 
     @property

@@ -38,12 +38,12 @@ class WorkerProcess:
 
     @property
     def alive(self) -> bool:
-        return self.returncode is None
+        return not self._process.gone(0)
 
     @property
     def returncode(self) -> int | None:
         """Its exit status, negative for a signal; None while it runs."""
-        return self._process.poll()
+        return None if self.alive else self._process.poll(_START)
 
     @property
     def ready(self) -> bool:
@@ -80,9 +80,9 @@ class WorkerProcess:
         """Send a signal and wait for the end; SIGKILL when that takes longer than 5 s."""
         self.ended = True
         self._process.signal(number)
-        if self._process.poll(_STOP) is None:
+        if not self._process.gone(_STOP):
             self._process.signal(signal.SIGKILL)
-            self._process.poll(_START)
+            self._process.gone(_START)
 
 
 class Supervisor:
