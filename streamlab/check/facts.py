@@ -104,7 +104,7 @@ class Facts:
         refused = (jobs["adding"] == "refused") & ~jobs["seen"]
         unsettled = np.full(len(jobs), not self.settled)
         exists = (jobs["adding"] == "added") | jobs["seen"]
-        cases = {
+        cases = {  # the first that is true counts: lost is what is left of all that were added
             "done": (jobs["times_done"] > 0) | (jobs["effects"] > 0),
             "dead_lettered": jobs["dead"],
             "not_added": refused,

@@ -31,13 +31,13 @@ class WorkerFault(TargetedFault, family="worker"):
         held = 0
         try:
             for name in names:
-                context.freeze(name, record.index)
+                context.pause(name, record.index)
                 context.pending(name)  # behind this answer, an XACK that was on its way has arrived
                 held += context.pending(name)
         finally:
             if held < self.holding:
                 for name in names:
-                    context.thaw(name, record.index)
+                    context.resume(name, record.index)
         return held >= self.holding  # the workers stand still, and `strike` follows
 
     def _alive(self, context: RunContext) -> list[str]:
@@ -101,7 +101,7 @@ class Pause(WorkerFault, kind="pause", state="paused"):
         try:
             names = self._alive(context)
             for name in names:
-                context.freeze(name, record.index)
+                context.pause(name, record.index)
             record.held = sum(map(context.pending, names))
             record.said = (
                 f"stopped {record.whom} (SIGSTOP) for {self.seconds:g} s while it held {record.held} message(s): "
@@ -109,6 +109,6 @@ class Pause(WorkerFault, kind="pause", state="paused"):
             )
             yield
         finally:
-            woken = [name for name in self._alive(context) if not context.thaw(name, record.index)]
+            woken = [name for name in self._alive(context) if not context.resume(name, record.index)]
             if woken:
                 record.doubt = f"{', '.join(woken)} did not stand still until its end"

@@ -53,7 +53,6 @@ KINDS = (
     "reconnected",  # Redis was away and is back
     # the lab
     "worker_up",  # the process exists
-    "worker_ready",  # it is about to read its first message
     "worker_exit",  # the process is gone
     "fault_on",  # a fault begins; the note is JSON: {"fault": "kill", "target": "worker-2", "held": 3}
     "fault_off",  # and ends

@@ -103,8 +103,8 @@ class History:
 
         `fault`, `family` ('worker', 'wire', 'redis', 'operator', '' = not told), `target`, `name` (kind and target, for
         a reader), `start`, `end` (s, NaN = never ended), `held` (messages that the target held) and `hit` (what else it
-        met: connections, entries, messages; NaN = not told), `kills` (its target died when it began), `record` (the
-        `FaultRecord` with all that the lab wrote).
+        met: connections, bytes, entries, messages; NaN = not told), `kills` (its target died when it began), `record`
+        (the `FaultRecord` with all that the lab wrote).
         """
         return faults_table(self.events, self.folder / "events")
 

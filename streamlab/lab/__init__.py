@@ -2,6 +2,7 @@
 
 lab          the way in: a Redis, and experiments on it
 session      one run while it lasts
+context      what the faults of a run can reach
 supervisor   starts and kills the processes of a run
 forkserver   the parent from which they are forked
 process      what runs in them: a worker, or the producer

@@ -35,7 +35,7 @@ class RunContext:
 
     Attributes:
         client: the lab's own; what is done to the workers' connections does not touch it.
-        proxy: the lab's proxy; None where no fault of the schedule needs it.
+        proxy: the lab's proxy; None where neither a fault, nor a custom worker, nor the experiment asks for it.
         custom: whether the worker under study is not the project's own, so that it says less of what it does.
         settings: what faults want of Redis's settings, by name: each fault's number and value, the original first.
         witnesses: the event logs of what the proxy saw.
@@ -109,20 +109,20 @@ class RunContext:
         rows: Any = self.client.xpending_range(self.stream, GROUP, min="-", max="+", count=1)
         return str(rows[0]["consumer"]) if rows else ""
 
-    def freeze(self, worker: str, by: int) -> None:
+    def pause(self, worker: str, by: int) -> None:
         """SIGSTOP it, and wait until it stands still and what it has sent has left the proxy."""
         self._stopped.setdefault(worker, set()).add(by)
-        self.supervisor[worker].freeze()
+        self.supervisor[worker].pause()
         if self.proxy:
             self.proxy.flush()
 
-    def thaw(self, worker: str, by: int) -> bool:
+    def resume(self, worker: str, by: int) -> bool:
         """SIGCONT it where this was the last fault that wanted it to stand; False: somebody else had done so before."""
         wanted = self._stopped.get(worker, set())
         stood = by not in wanted or self.supervisor[worker].still  # a new process was never stopped
         wanted.discard(by)
         if not wanted:
-            self.supervisor[worker].thaw()
+            self.supervisor[worker].resume()
         return stood
 
     def kill(self, worker: str) -> None:

@@ -1,4 +1,4 @@
-"""Who starts and kills the processes of a run. None outlives it."""
+"""Who starts, stops and kills the processes of a run. None outlives it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class WorkerProcess:
         """Tell it something that it obeys while it works. One that has died is noticed elsewhere."""
         send(self._process.orders, pickle.dumps(order))
 
-    def freeze(self) -> None:
+    def pause(self) -> None:
         """Send SIGSTOP, and wait until the process stands still."""
         self._process.signal(signal.SIGSTOP)
         while not self.still:
@@ -68,7 +68,7 @@ class WorkerProcess:
         except psutil.NoSuchProcess:
             return True
 
-    def thaw(self) -> None:
+    def resume(self) -> None:
         self._process.signal(signal.SIGCONT)
 
     def last_line(self) -> str:

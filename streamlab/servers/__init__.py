@@ -5,10 +5,9 @@
     with open_server("auto", say=print) as server:
         redis = server.client()
 
-`Server` is the contract: an address, what is there, and an end that leaves nothing behind. Two kinds keep no more than
-that, or will: `ExternalServer`, somebody's Redis by its URL; and any deployment of several nodes (replicas, a cluster),
-which is a module of its own beside these and is made of `OwnServer`s. `OwnServer` is one redis-server that the lab
-started and may break: a `ProcessServer` or a `ContainerServer`.
+`Server` is the contract: an address, what is there, and an end that leaves nothing behind. `ExternalServer`, somebody's
+Redis by its URL, keeps no more than that. `OwnServer` is one redis-server that the lab started and may break: a
+`ProcessServer` or a `ContainerServer`. A deployment of several nodes would be one more `Server`, made of `OwnServer`s.
 """
 
 from streamlab.servers.base import Server

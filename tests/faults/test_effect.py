@@ -81,7 +81,7 @@ def doubts(server: Server, tmp_path: Path, *faults: Fault, **more: Any) -> str:
 @pytest.mark.parametrize(
     ("fault", "broken", "doing"),
     [
-        (sl.Kill("worker-1", at=0.1), "streamlab.lab.context.RunContext.kill", lambda it, name: it.thaw(name, 0)),
+        (sl.Kill("worker-1", at=0.1), "streamlab.lab.context.RunContext.kill", lambda it, name: it.resume(name, 0)),
         (FreezeRedis(at=0.1, seconds=0.3), "streamlab.servers.ProcessServer.pause", lambda it: None),
         (PauseClients(at=0.1, seconds=0.3), "redis.Redis.client_pause", lambda *_, **__: None),
         (PauseClients(at=0.1, seconds=0.3, mode="ALL"), "redis.Redis.client_pause", lambda *_, **__: None),

@@ -79,7 +79,7 @@ def test_the_oldest_is_looked_up_when_it_strikes():
     context.held["worker-4"] = 2
     schedule.step(2.2)
     assert log.all[1][1].target == "worker-3", "who was paused is let go on"
-    assert context.did[-1] == ("thaw", "worker-3")
+    assert context.did[-1] == ("resume", "worker-3")
 
 
 def test_where_nobody_can_be_hit_it_waits_two_seconds_and_says_so():

@@ -68,6 +68,8 @@ class Refuse(Toxic):
 class CutReply(Toxic):
     """Redis answers, the reply is withheld, and the connection is closed. `hit` counts replies.
 
+    `session.Session.reply` withholds it, and `connection.Connection.received` closes the connection.
+
     Attributes:
         command: whose reply.
         nth: the first such command that is cut, counted over all connections it acts on.
