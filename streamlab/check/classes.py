@@ -72,7 +72,7 @@ CLASSES = {
         "Claimed by another worker than the last one that wrote that it held the entry; a restarted one is another.",
         lambda facts: facts.jobs["reclaimed"] > 0,
     ),
-    # A restarted process is another. Redis takes such an XACK, whoever the entry is assigned to.
+    # A restarted process is another. Redis accepts such an XACK, no matter to whom the entry is assigned.
     "zombie_acks": Class(
         "Acknowledged by a process that was not the last one to have got the entry: another had read or claimed it "
         "since.",

@@ -10,7 +10,7 @@ import pandas as pd
 
 from streamlab.history.log import DELIVERIES
 
-_ENDS = ("acked", "dead", "deleted", "wire_acked")  # whoever tells it: the entry is out of the PEL
+_ENDS = ("acked", "dead", "deleted", "wire_acked")  # the entry is out of the PEL, no matter which process writes so
 _WORDS = ("started", "done", "failed", "retry", "disowned")
 _Array = npt.NDArray[Any]
 
@@ -40,13 +40,9 @@ def deliveries(events: pd.DataFrame) -> tuple[pd.DataFrame, _Array]:
     in_force = _latest(taken, entry)
     prior = _latest(taken, entry, before=True)
 
-    # A delivery ends with the next event of its entry that takes it from its holder, or out of the PEL. Who finds that
-    # the entry is another's has ended nothing, unless nobody wrote that he took it.
+    # A worker that finds that the entry is another's has ended nothing, unless no other wrote that it took the entry.
     disowned = (kind == code["disowned"]) & (in_force >= 0) & (holder[in_force] == holder)
-    closing = taken | disowned | np.isin(kind, [code[name] for name in _ENDS])
-    places = np.append(np.flatnonzero(closing), -1)
-    after = places[np.searchsorted(places[:-1], np.arange(len(rows)), side="right")]
-    closer = np.where((after >= 0) & (entry[after] == entry), after, -1)
+    closer = _next(taken | disowned | np.isin(kind, [code[name] for name in _ENDS]), entry)
     end = np.where(closer >= 0, time[closer], np.nan)
     ended = np.where(closer >= 0, kind[closer], -1)
     end[late], ended[late] = time[late], code["read"]
@@ -91,6 +87,13 @@ def deliveries(events: pd.DataFrame) -> tuple[pd.DataFrame, _Array]:
     held = np.full(len(events), -1)
     held[rows] = np.where(in_force >= 0, place[in_force], -1)
     return table, held
+
+
+def _next(ends: npt.NDArray[np.bool_], entry: _Array) -> _Array:
+    """For each row, the next row of its entry that takes the entry from its holder or out of the PEL (-1 = none)."""
+    places = np.append(np.flatnonzero(ends), -1)
+    after = places[np.searchsorted(places[:-1], np.arange(len(entry)), side="right")]
+    return np.where((after >= 0) & (entry[after] == entry), after, -1)
 
 
 def _latest(where: _Array, entry: _Array, *, before: bool = False) -> _Array:

@@ -79,7 +79,7 @@ class History:
         """Who held which entry from when to when, as all processes wrote it: one row a delivery, in the order of time.
 
         `process`, `incarnation` (the holder), `entry`, `job`, `kind` ('read', 'claimed', 'own'); `start`, `end` (s):
-        until the entry was delivered once more, acknowledged, dead-lettered or found deleted, whoever wrote so, and
+        until the entry was delivered once more, acknowledged, dead-lettered or found deleted, by any process, and
         `ended`, the kind of that event (both NaN = nothing of it was written); `done` (s, when this holder wrote it
         first, NaN = never); `last` (s): the holder's last word about it, after `end` for a zombie; `again`: it had been
         delivered before; `late`: a reply read after another process had the entry, so that nothing was held;

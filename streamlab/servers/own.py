@@ -219,7 +219,7 @@ class OwnServer(Server):
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago; whoever binds it must be ready to ask for another."""
+    """Return a port that was free a moment ago; the caller must be ready to ask for another."""
     for port in random.sample(_PORTS, 100):
         with suppress(OSError):
             socket.create_server((HOST, port)).close()

@@ -53,7 +53,11 @@ def test_exit_statuses_and_what_is_printed(start, tmp_path):
     assert (tmp_path / "log").read_text() == "bye\n"
 
 
-def test_signals_reach_the_process_that_is_meant_and_none_after_its_end(start):
+@pytest.mark.parametrize("handles", [True, False], ids=["by handle", "by the server"])
+def test_signals_reach_the_process_that_is_meant_and_none_after_its_end(start, handles, monkeypatch):
+    """Where the system has no handles of processes, signals go by way of the server."""
+    if not handles:
+        monkeypatch.delattr(os, "pidfd_open", raising=False)
     first, second = start("import time; time.sleep(60)"), start("import time; time.sleep(60)", "other")
     first.signal(signal.SIGTERM)
     assert first.poll(10) == -signal.SIGTERM
