@@ -44,7 +44,11 @@ def trim(client: Redis, stream: str) -> int:
     return int(removed)
 
 
-@check("06/1", p99_felt, "from the time due, whoever was late to send; and what never came is the longest wait of all.")
+@check(
+    "06/1",
+    p99_felt,
+    "from the time due, also where the producer was late; and what never came is the longest wait of all.",
+)
 def felt(answer: Answer) -> Iterator[str]:
     """Ask about a closed loop that stood still; then about jobs that never came, few and many."""
     still: list[_Job] = [(n / 100, n / 100, n / 100 + 0.01) for n in range(50)]

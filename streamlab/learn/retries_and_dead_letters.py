@@ -118,8 +118,8 @@ def buried(answer: Answer, server: Server) -> Iterator[str]:
 @check(
     "04/3",
     redrive,
-    "a letter is in one of the two streams at any time, whoever dies or comes twice; the number that it carries "
-    "ends its travels.",
+    "a letter is in one of the two streams at any time, no matter which process dies or repeats; the number that it "
+    "carries ends its travels.",
 )
 def redriven(answer: Answer, server: Server) -> Iterator[str]:
     """Ask for letters sent back whole, each once, twice in all; with a death or another redrive before each command."""

@@ -40,7 +40,7 @@ def a_minute(answer: Any) -> Iterator[str]:
     if isinstance(answer, bool) or not isinstance(answer, (int, float)):
         yield "a number is asked for."
     elif answer == 60:
-        yield "that is 60 milliseconds: almost everything that a living worker has in hand would qualify."
+        yield "that is 60 milliseconds: almost every message in flight at a living worker would qualify."
     elif answer > 1e11:
         yield "that is a point in time. No entry has been idle for half a century: nothing would ever be claimed."
     elif answer != _MINUTE:

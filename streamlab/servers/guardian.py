@@ -41,7 +41,7 @@ class Guard:
 
 
 def remove_process(folder: str, binary: str) -> None:
-    """Kill what runs `binary` with `folder` as its place; nothing else has both, whoever got its number meanwhile."""
+    """Kill what runs `binary` in `folder`: no other process does, not even one that got its ID meanwhile."""
     import shutil
 
     import psutil
