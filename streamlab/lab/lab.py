@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from streamlab.report import Repeats, Run
 
 
+def _silent(_: str) -> None:
+    pass
+
+
 class Lab:
     """A Redis of its own, and experiments on it.
 
@@ -38,13 +42,14 @@ class Lab:
         server: "auto" (a container if Docker answers, else a private process), "process", "container", an image such
             as "redis:7.0", a URL, or a `Server`, which stays the caller's to stop. None: what the environment variable
             STREAMLAB_SERVER says, else "auto".
-        say: told in one line which server that is, and whatever else happens.
+        say: told in one line which server that is, and what happens in a run. None: `print`, or nothing where the
+            server is the caller's.
 
     The server is stopped by `close`, at the end of a `with` block, or when Python ends.
     """
 
-    def __init__(self, server: str | Server | None = None, *, say: Callable[[str], None] = print) -> None:
-        self._say = say
+    def __init__(self, server: str | Server | None = None, *, say: Callable[[str], None] | None = None) -> None:
+        say = self._say = say or (_silent if isinstance(server, Server) else print)
         self._ours = not isinstance(server, Server)
         self._live: LiveRun | None = None
         # It loads its modules while the server starts.

@@ -51,6 +51,16 @@ def test_a_kill_on_every_server(server, tmp_path):
     assert any("claimed" in line for line in heard)
 
 
+def test_who_is_told(any_server, tmp_path, capsys):
+    """A lab that opens its server prints what happens; one on the caller's server says nothing unless asked."""
+    once = sl.Experiment(workload=sl.Sleep(count=1, rate=10.0, seconds=0.0))
+    sl.Lab(any_server).run(once)
+    assert capsys.readouterr().out == ""
+    with sl.Lab(any_server.url) as lab:
+        lab.run(once)
+    assert "server: external" in capsys.readouterr().out
+
+
 def test_a_worker_that_comes_back_takes_up_its_own(any_server, tmp_path):
     finished = run(
         any_server,
