@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def experiment(seed: int = 1) -> Experiment:
-    """120 photographs to resize, three workers, one of which is killed after a second and stays dead."""
+    """120 photographs to resize, three workers, one of which is killed in the middle of its work and stays dead."""
     return Experiment(
         name="tour",
         workload=ResizeImages(count=120, rate=60.0),
         workers=3,
         threads=4,
         claim_after=1.5,
-        faults=[Kill("worker-2", at=1.0, holding=3)],
+        faults=[Kill("worker-2", at=0.6, holding=3)],
         seed=seed,
     )
 

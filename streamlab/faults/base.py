@@ -78,6 +78,10 @@ class Fault(Checked):
         """Whether this is a moment at which the fault would hit something; asked from `at` on, for 2 s at most."""
         return True
 
+    def relaxed(self) -> Fault:
+        """What it is content with when the moment that it asks for has not come for 1 s."""
+        return self
+
     def strike(self, context: RunContext, record: FaultRecord) -> Iterator[None]:
         """Do it, yield once, and undo it after `lasts` seconds. Fills in the record on both sides of the yield.
 

@@ -152,8 +152,9 @@ class FaultSchedule:
     def _aim(self, strike: Strike) -> bool:
         """Settle the target, and tell whether to strike now; what cannot be hit in time is struck at anyway."""
         strike.asked = self._now if strike.asked is None else strike.asked
-        late = self._now >= strike.asked + _PATIENCE
-        aimed = strike.fault
+        waited = self._now - strike.asked
+        late = waited >= _PATIENCE
+        aimed = strike.fault.relaxed() if waited >= _PATIENCE / 2 else strike.fault
         try:
             if getattr(aimed, "target", "") == OLDEST:
                 owner = self._context.oldest()

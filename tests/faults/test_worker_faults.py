@@ -45,6 +45,15 @@ def test_a_short_pause_goes_unnoticed_and_a_kill_waits_until_its_target_holds_en
     assert finished.verdict.counts["reclaimed"] == 2, "none of the paused worker's"
 
 
+def test_a_worker_that_never_holds_so_many_is_killed_with_what_it_holds(any_server, tmp_path):
+    """On a fast machine it may never hold as many as were asked for: an idle worker's death would show nothing."""
+    kill = sl.Kill("worker-2", at=0.1, holding=50)
+    finished = valid(run(any_server, tmp_path, kill, count=200, seconds=0.004))
+    (fault,) = struck(finished, "kill")
+    assert 1 <= fault["held"] < 50
+    assert 1.0 <= fault["start"] - 0.1 < 2.0
+
+
 def test_a_slow_worker_takes_longer_while_it_lasts(any_server, tmp_path):
     finished = valid(run(any_server, tmp_path, sl.Slow("worker-1", at=0.2, by=0.1, seconds=0.4)))
     met = hits(finished)
