@@ -53,6 +53,8 @@ SERVERS = [
     AtHand("valkey-9.1-container", partial(ContainerServer, "valkey/valkey:9.1")),
 ]
 
+#: These have a version that another server has, too: what it makes of commands is tried there.
+SAME_AGAIN = SERVERS[4:]
 #: One of each kind that the lab starts itself, where the version does not matter.
 OWN_KINDS = [SERVERS[0], SERVERS[3]]
 

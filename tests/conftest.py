@@ -17,7 +17,7 @@ from redis import Redis
 
 from streamlab.errors import StreamlabError
 from streamlab.servers import ProcessServer, Server
-from tests.at_hand import SERVERS, AtHand, keys_of
+from tests.at_hand import SAME_AGAIN, SERVERS, AtHand, keys_of
 from tests.waiting import wait_until
 
 # A shell that runs the tests in the background lets them ignore Ctrl-C, nohup also SIGHUP, and so would every process
@@ -65,9 +65,15 @@ def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     assert not _containers(), "containers are left behind"
 
 
-@pytest.fixture(scope="session", params=SERVERS, ids=lambda at_hand: at_hand.id)
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param(at_hand, id=at_hand.id, marks=[pytest.mark.soak] if at_hand in SAME_AGAIN else [])
+        for at_hand in SERVERS
+    ],
+)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """Each server at hand, one for the whole session: leave it as it was, and write under its prefix alone."""
+    """Each version at hand, in long runs each server, one for the whole session: leave it as it was, and write under its prefix alone."""
     at_hand: AtHand = request.param
     with at_hand.opened() as server:
         yield server

@@ -4,6 +4,7 @@ import secrets
 
 import pytest
 
+from streamlab.queue import loop
 from tests.at_hand import keys_of
 from tests.queue.helpers import Queue
 
@@ -11,6 +12,12 @@ from tests.queue.helpers import Queue
 @pytest.fixture(params=[1, 4])
 def threads(request):
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def short_reads(monkeypatch):
+    """Let reads wait a tenth of a second and not a whole one: most tests would do nothing but wait for `stop`."""
+    monkeypatch.setattr(loop, "_BLOCK", 0.1)
 
 
 @pytest.fixture

@@ -15,8 +15,10 @@ NAMES |= {*"{a}b {}x a{b ü{x} {a} a:b {a}:b %3A {{a}} dead {a}::b:dead a:a".spl
 
 
 def test_the_key_is_in_the_streams_slot_and_no_two_pairs_of_stream_and_group_share_one():
+    nowhere = Redis(port=1)  # never connected
+
     def key(stream, group):
-        return DeadLetters(Redis(port=1), stream, group).key  # never connected
+        return DeadLetters(nowhere, stream, group).key
 
     names = NAMES | {key(stream, "group").partition(":")[0] for stream in NAMES}  # also those that look like a key
     pairs = list(itertools.product(names, names))
@@ -25,11 +27,11 @@ def test_the_key_is_in_the_streams_slot_and_no_two_pairs_of_stream_and_group_sha
     assert [key_slot(key.encode()) for key in keys] == [key_slot(stream.encode()) for stream, _ in pairs]
 
 
-def test_dead_letters_of_two_queues_with_similar_names(q):
-    for name, group in [(q.stream, "b:c"), (f"{q.stream}:b", "c")]:
-        (entry,) = Queue(None, q.client, name).add(1)
-        letters = DeadLetters(q.client, name, group)
-        with running(Worker(q.client, name, group, refuse)):
+def test_dead_letters_of_two_queues_with_similar_names(q1):
+    for name, group in [(q1.stream, "b:c"), (f"{q1.stream}:b", "c")]:
+        (entry,) = Queue(None, q1.client, name).add(1)
+        letters = DeadLetters(q1.client, name, group)
+        with running(Worker(q1.client, name, group, refuse)):
             wait_until("it is dead-lettered", lambda letters=letters: len(letters) > 0)
         assert [letter.message.id for letter in letters.read()] == [entry]
         letters.close()

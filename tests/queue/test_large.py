@@ -49,9 +49,8 @@ def test_requests_stay_below_the_query_buffer_limit_or_are_refused(narrow, produ
     assert narrow.xlen("s") == 30 + len(caught.value.added) + 1
 
 
-@pytest.mark.parametrize("count", [4_000, 20_000])
-def test_a_message_of_many_fields_is_dead_lettered_and_redriven(q, count):
-    fields = {f"name {n}": f"value {n}" for n in range(count)}
+def test_a_message_of_many_fields_is_dead_lettered_and_redriven(q):
+    fields = {f"name {n}": f"value {n}" for n in range(20_000)}
     entry = q.client.xadd(q.stream, fields)
     with q.running(refuse):
         wait_until("it is dead-lettered", lambda: len(q.letters) == 1)

@@ -66,57 +66,57 @@ def test_a_failed_message_that_another_has_claimed(q, error):
 
 
 @pytest.mark.parametrize("threads", [1, 2])  # with more, the same worker may claim it again
-def test_a_handler_that_hangs_too_long_loses_its_message(q, caplog, threads):
-    (entry,) = q.add(1)
+def test_a_handler_that_hangs_too_long_loses_its_message(q1, caplog, threads):
+    (entry,) = q1.add(1)
     hang, second = Waiting(entry), []
     more = {"claim_after": 0.3, "max_deliveries": 100}
-    with q.running(hang, consumer="one", threads=threads, handler_timeout=0.6, **more):
+    with q1.running(hang, consumer="one", threads=threads, handler_timeout=0.6, **more):
         wait_until("the first worker has it", lambda: hang.since)
-        with q.running(lambda m: second.append(m.id), consumer="two", **more):
+        with q1.running(lambda m: second.append(m.id), consumer="two", **more):
             wait_until("the second worker has done it", lambda: second == [entry])
-            wait_until("it is acknowledged", lambda: q.pending() == 0)
+            wait_until("it is acknowledged", lambda: q1.pending() == 0)
             hang.release.set()
-        (late,) = q.add(1)
+        (late,) = q1.add(1)
         wait_until("the first worker goes on", lambda: late in hang.begun)
-        wait_until("nothing is pending", lambda: q.pending() == 0)
+        wait_until("nothing is pending", lambda: q1.pending() == 0)
     assert hang.begun.count(entry) == 1
     (line,) = lines(caplog, entry)
     assert line.levelno >= logging.WARNING
     assert "handler_timeout" in line.getMessage()
-    assert q.consumers() == []
+    assert q1.consumers() == []
 
 
-def test_a_long_job_stays_its_workers_own_and_is_told_once(q, caplog, threads):
-    (entry,) = q.add(1)
+def test_a_long_job_stays_its_workers_own_and_is_told_once(q1, caplog, threads):
+    (entry,) = q1.add(1)
     slow, others = Waiting(entry), []
-    with q.running(slow, claim_after=0.2, threads=threads):
+    with q1.running(slow, claim_after=0.2, threads=threads):
         wait_until("it is begun", lambda: slow.since)
-        with q.running(others.append, claim_after=0.2):
+        with q1.running(others.append, claim_after=0.2):
             wait_until("the log warns", lambda: lines(caplog, entry))
-            wait_for_heartbeats(q, 5)  # the message stays this worker's, and the log silent
+            wait_for_heartbeats(q1, 5)  # the message stays this worker's, and the log silent
             slow.release.set()
-            wait_until("it is acknowledged", lambda: q.pending() == 0)
+            wait_until("it is acknowledged", lambda: q1.pending() == 0)
     assert (slow.begun, others) == ([entry], [])
     (line,) = lines(caplog, entry)
     assert line.levelno == logging.WARNING
     assert line.created - slow.since > 1.9, "ten times claim_after"
 
 
-def test_a_zombie_does_not_start_what_it_has_lost(q):
+def test_a_zombie_does_not_start_what_it_has_lost(q1):
     """While a handler runs, another consumer claims all that this one has in flight."""
-    ids = q.add(30)
+    ids = q1.add(30)
     handled, hand_over = [], threading.Event()
 
     def handler(message):
         handled.append(message.id)
         if len(handled) == 16:  # the batch has grown by then
-            mine = [row["message_id"] for row in q.client.xpending_range(q.stream, GROUP, "-", "+", 50, "zombie")]
-            q.client.xclaim(q.stream, GROUP, "other", 0, mine)
+            mine = [row["message_id"] for row in q1.client.xpending_range(q1.stream, GROUP, "-", "+", 50, "zombie")]
+            q1.client.xclaim(q1.stream, GROUP, "other", 0, mine)
             hand_over.wait(0.5)  # longer than it takes a heartbeat to find out
 
-    with q.running(handler, consumer="zombie", claim_after=0.4):
-        wait_until("what it lost is noticed", lambda: q.notes.ids("disowned"))
+    with q1.running(handler, consumer="zombie", claim_after=0.4):
+        wait_until("what it lost is noticed", lambda: q1.notes.ids("disowned"))
         wait_until("what nobody else does is claimed back", lambda: set(handled) == set(ids))
-        wait_until("all is acknowledged", lambda: q.pending() == 0)
-    lost = set(q.notes.ids("disowned"))
-    assert [q.notes.of(entry)[:3] for entry in lost] == [["read", "disowned", "claimed"]] * len(lost)
+        wait_until("all is acknowledged", lambda: q1.pending() == 0)
+    lost = set(q1.notes.ids("disowned"))
+    assert [q1.notes.of(entry)[:3] for entry in lost] == [["read", "disowned", "claimed"]] * len(lost)

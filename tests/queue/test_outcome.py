@@ -25,15 +25,15 @@ def test_a_failure_is_tried_again_soon_and_counted(q):
     assert keys_of(q.client, q.stream) == [q.stream], "the record of the failures went with the success"
 
 
-def test_a_broken_connection_does_not_bring_a_retry_forward(q):
-    (entry,) = q.add(1)
-    with q.running(lambda m: fail(m) if m.id == entry else None, retry_delay=20):
-        wait_until("it has failed", lambda: q.notes.ids("retry"))
-        q.client.client_kill_filter(_type="normal", skipme=True)
-        wait_until("the worker has connected again", lambda: q.notes.ids("reconnected"))
-        (late,) = q.add(1)
-        wait_until("the worker goes on", lambda: late in q.notes.ids("acked"))
-    assert q.notes.ids("started") == [entry, late]
+def test_a_broken_connection_does_not_bring_a_retry_forward(q1):
+    (entry,) = q1.add(1)
+    with q1.running(lambda m: fail(m) if m.id == entry else None, retry_delay=20):
+        wait_until("it has failed", lambda: q1.notes.ids("retry"))
+        q1.client.client_kill_filter(_type="normal", skipme=True)
+        wait_until("the worker has connected again", lambda: q1.notes.ids("reconnected"))
+        (late,) = q1.add(1)
+        wait_until("the worker goes on", lambda: late in q1.notes.ids("acked"))
+    assert q1.notes.ids("started") == [entry, late]
 
 
 def test_dead_letters_with_their_history(q, threads):

@@ -25,28 +25,28 @@ def test_a_redis_that_stood_still_is_asked_again_soon(q1):
     connection.close()
 
 
-def test_stale_entries_are_claimed_under_steady_load(q):
+def test_stale_entries_are_claimed_under_steady_load(q1):
     """A worker that looks for them only when nothing new arrives would never look here."""
-    q.make_group()
-    q.add(10)
-    lost = set(q.strand(10))
+    q1.make_group()
+    q1.add(10)
+    lost = set(q1.strand(10))
     stop = threading.Event()
 
     def load():
-        producer = q.producer()
+        producer = q1.producer()
         while not stop.is_set():
             producer.add_many({"n": n} for n in range(20))
 
     thread = threading.Thread(target=load)
     thread.start()
     try:
-        with q.running(claim_after=0.3):
-            wait_until("the dead worker's are done", lambda: lost <= set(q.notes.ids("acked")))
-            assert len(q.notes.ids("read")) > 0
+        with q1.running(claim_after=0.3):
+            wait_until("the dead worker's are done", lambda: lost <= set(q1.notes.ids("acked")))
+            assert len(q1.notes.ids("read")) > 0
     finally:
         stop.set()
         thread.join()
-    assert set(q.notes.ids("claimed")) >= lost
+    assert set(q1.notes.ids("claimed")) >= lost
 
 
 def test_new_messages_get_their_turn_beside_many_that_are_stranded(q1):

@@ -83,42 +83,42 @@ def test_a_wrong_password_is_not_tried_for_ever(q1):
         q1.worker(client=Redis.from_url(f"redis://:wrong@{parts}")).run()
 
 
-def test_fast_acks_travel_together_and_slow_ones_alone(q):
-    q.add(500)
-    before = q.client.info("commandstats")
-    with q.running():
-        wait_until("all are acknowledged", lambda: len(q.notes.ids("acked")) == 500)
-    calls = q.client.info("commandstats")["cmdstat_xack"]["calls"] - before.get("cmdstat_xack", {"calls": 0})["calls"]
+def test_fast_acks_travel_together_and_slow_ones_alone(q1):
+    q1.add(500)
+    before = q1.client.info("commandstats")
+    with q1.running():
+        wait_until("all are acknowledged", lambda: len(q1.notes.ids("acked")) == 500)
+    calls = q1.client.info("commandstats")["cmdstat_xack"]["calls"] - before.get("cmdstat_xack", {"calls": 0})["calls"]
     assert calls < 100, f"{calls} XACKs for 500 quick messages"
 
-    slow = q.add(4)
+    slow = q1.add(4)
     spans = []
 
     def sluggish(message):
         time.sleep(0.03)
-        spans.append(q.pending())
+        spans.append(q1.pending())
 
-    with q.running(sluggish):
+    with q1.running(sluggish):
         wait_until("all are done", lambda: len(spans) == len(slow))
     assert max(spans) == 1, "a slow worker holds one message, not those that others could do"
 
 
-def test_threads_do_not_wait_for_the_slowest(q):
-    ids = q.add(341)
+def test_threads_do_not_wait_for_the_slowest(q1):
+    ids = q1.add(341)
     slow = ids.pop(300)  # the worker has learned by then that messages are quick
     handler = Waiting(slow)
-    with q.running(handler, threads=4):
-        wait_until("all but the slowest are acknowledged", lambda: set(q.notes.ids("acked")) == set(ids))
+    with q1.running(handler, threads=4):
+        wait_until("all but the slowest are acknowledged", lambda: set(q1.notes.ids("acked")) == set(ids))
         handler.release.set()
-    assert (q.pending(), q.consumers()) == (0, [])
+    assert (q1.pending(), q1.consumers()) == (0, [])
 
 
-def test_threads_hold_no_more_than_their_number(q):
-    q.add(50)
+def test_threads_hold_no_more_than_their_number(q1):
+    q1.add(50)
     handler = Waiting()
-    with q.running(handler, threads=5):
+    with q1.running(handler, threads=5):
         wait_until("five are busy", lambda: len(handler.begun) == 5)
-        assert q.pending() == 5
+        assert q1.pending() == 5
         handler.release.set()
         wait_until("all are done", lambda: len(handler.done) == 50)
 
