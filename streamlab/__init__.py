@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from streamlab.errors import StreamlabError
     from streamlab.faults import Crash, Fail, Kill, Pause, Slow
     from streamlab.history import History
-    from streamlab.lab import Experiment, Lab, scenario
+    from streamlab.lab.experiment import Experiment, scenario
+    from streamlab.lab.lab import Lab
     from streamlab.learn import exercise, predict, solution
     from streamlab.plot import bar_chart, line_chart, matrix
     from streamlab.queue import DeadLetters, Message, OutcomeUnknownError, PermanentError, Producer, Worker
@@ -32,7 +33,8 @@ _HOMES = {
     "streamlab.errors": ("StreamlabError",),
     "streamlab.faults": ("Crash", "Fail", "Kill", "Pause", "Slow"),
     "streamlab.history": ("History",),
-    "streamlab.lab": ("Experiment", "Lab", "scenario"),
+    "streamlab.lab.experiment": ("Experiment", "scenario"),
+    "streamlab.lab.lab": ("Lab",),
     "streamlab.learn": ("exercise", "predict", "solution"),
     "streamlab.plot": ("bar_chart", "line_chart", "matrix"),
     "streamlab.queue": ("DeadLetters", "Message", "OutcomeUnknownError", "PermanentError", "Producer", "Worker"),

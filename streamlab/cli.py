@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import os
 import secrets
@@ -61,11 +63,13 @@ def tour(
 
     Exit code 0: valid, 1: invalid, 2: unknown.
     """
-    from streamlab.tour import tour as take_tour
+    from streamlab.lab.lab import Lab
+    from streamlab.tour import experiment
 
-    with _bar("resizing") as progress:
-        run = take_tour(server, out=out or _runs_folder("tour"), seed=seed, say=_say, progress=progress)
-    _finish(run, as_json)
+    with Lab(server, say=_say) as lab, _bar("resizing") as progress:
+        finished = lab.run(experiment(seed), out=out or _runs_folder("tour"), progress=progress)
+    finished.save_pictures()
+    _finish(finished, as_json)
 
 
 @app.command(
@@ -99,23 +103,24 @@ def run(  # noqa: PLR0917 - typer calls it by name
     Exit code 0: valid, 1: invalid, 2: unknown. The same seed gives the same jobs, due times and faults; which worker
     gets which job is up to the scheduler.
     """
-    from streamlab.lab import Experiment, Lab
+    from streamlab.lab.experiment import Experiment
+    from streamlab.lab.lab import Lab
     from streamlab.scenarios import find
     from streamlab.servers import mask
 
-    named = {"workers": workers, "workload.rate": rate, "workload.count": count, "worker": worker}
-    settings = [f"{key}={_toml(value)}" for key, value in named.items() if value is not None] + (setting or [])
+    named = {"workers": workers, "rate": rate, "count": count, "worker": worker, "seed": seed}
+    named = {name: value for name, value in named.items() if value is not None}
     sys.path.insert(0, str(Path.cwd()))  # a worker's module may be here, as for `python -m`
-    experiment = Experiment.load(find(which), settings + ([] if seed is None else [f"seed={seed}"]))
+    experiment = Experiment.load(find(which), setting or []).but(**named)
     out = out or _runs_folder(experiment.name)
     with Lab(server, say=_say) as lab, _bar(experiment.name) as progress:
         if repeat == 1:
             finished = lab.run(experiment, out=out, progress=progress)
         else:
-            where = [] if server == "auto" else [f"--server {shlex.quote(mask(server))}"]
-            changed = [f"--set {shlex.quote(one)}" for one in settings]
-            again = " ".join(["streamlab run", shlex.quote(which), *where, *changed])
-            repeats = lab.repeat(experiment, repeat, out=out, progress=progress, command=again)
+            again = ["streamlab", "run", which] + ([] if server == "auto" else ["--server", mask(server)])
+            again += [text for name, value in named.items() if name != "seed" for text in (f"--{name}", str(value))]
+            again += [text for one in setting or [] for text in ("--set", one)]
+            repeats = lab.repeat(experiment, repeat, out=out, progress=progress, command=shlex.join(again))
     if repeat > 1:
         if as_json:
             typer.echo(json.dumps(repeats.as_dict(), indent=2))
@@ -123,7 +128,6 @@ def run(  # noqa: PLR0917 - typer calls it by name
             _answer.print(str(repeats), markup=False)
             _answer.print(f"written to {repeats.folder}: a folder for each seed", markup=False)
         raise typer.Exit(repeats.exit_code)
-    finished.save_verdict()
     finished.save_pictures()
     _finish(finished, as_json)
 
@@ -153,9 +157,7 @@ def check(folder: Folder, as_json: Json = False) -> None:
     """Judge a saved run again, without Redis. Exit code 0: valid, 1: invalid, 2: unknown."""
     from streamlab.report import Run
 
-    finished = Run(folder)
-    finished.save_verdict()
-    _finish(finished, as_json)
+    _finish(Run(folder), as_json)
 
 
 @app.command(epilog="Example: [bold]streamlab plot runs/tour-20270101-120000-1a2b[/bold]")
@@ -284,8 +286,9 @@ def _runs_folder(name: str) -> Path:
 
 
 def _finish(run: Run, as_json: bool) -> None:
-    """The verdict, the files, what to open next; and the exit code."""
+    """Save and say the verdict, say what is in which file and what to open next; exit with the verdict's code."""
     verdict = run.verdict
+    run.save_verdict()
     if as_json:
         typer.echo(json.dumps(verdict.as_dict() | {"folder": str(run.folder)}, indent=2))
     else:
@@ -311,20 +314,14 @@ _FILES = (
     ("lanes.png", "a lane a worker, a bar a message, an arrow a claim"),
     ("backlog.png", "what was not read yet, and the stream's length"),
     ("rate.png", "messages a second: added, done, delivered again"),
-    ("events/", "the history: every checkpoint of every message"),
+    ("events/", "the event logs: every checkpoint of every message"),
 )
 
 
-class _Steps:
-    """Progress in steps, in the shape that the bar takes."""
+def _steps(progress: Watcher) -> Callable[[int, int], None]:
+    from streamlab.lab.progress import Progress
 
-    def __init__(self, finished: int, total: int) -> None:
-        self.finished = finished
-        self.total = total
-
-
-def _steps(progress: Watcher) -> Callable[..., None]:
-    return lambda at, of, *_: progress(_Steps(at, of))
+    return lambda finished, total: progress(Progress(finished, total))
 
 
 def _say(line: str) -> None:
@@ -341,7 +338,8 @@ def _bar(what: str) -> AbstractContextManager[Watcher]:
 def main() -> None:
     """Entry point: what the user can mend is said in one line, without a traceback."""
     click_error: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-    signal.signal(signal.SIGTERM, _end)
+    atexit.register(gc.freeze)  # else Python looks through every object of pandas and matplotlib as it ends: 0.1 s
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, by way of every clean-up
     try:
         code = app(standalone_mode=False)
         if code == 130:  # typer's word for Ctrl-C
@@ -365,19 +363,7 @@ def main() -> None:
     sys.exit(code or 0)
 
 
-def _end(*_: object) -> None:
-    """SIGTERM ends us like Ctrl-C does, by way of every clean-up; also in the background, where there is no Ctrl-C."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        raise KeyboardInterrupt
-    signal.raise_signal(signal.SIGINT)
-
-
 def _fail(text: str, code: int) -> int:
     if text:
         _told.print("[bold red]streamlab:[/]", escape(" ".join(text.split())))
     return code
-
-
-def _toml(value: float | str) -> str:
-    """A value of an option as TOML has it; not as JSON has it, which writes nan in another way."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)

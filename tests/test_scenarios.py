@@ -11,7 +11,7 @@ import pytest
 import streamlab as sl
 from streamlab import scenarios
 from streamlab.errors import DataError, MissingError
-from streamlab.lab import Experiment
+from streamlab.lab.experiment import Experiment
 from streamlab.scenarios import antipatterns
 
 #: The verdict, and classes that must have a member ("class") or none ("!class").

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import secrets
+import signal
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import redis
+from redis import Redis
+from redis.exceptions import RedisError
 
+from streamlab.errors import ServerError
 from streamlab.history.log import EventLog
-from streamlab.lab.arrivals import Arrivals
 from streamlab.lab.experiment import Experiment
-from streamlab.lab.forkserver import ForkServer
-from streamlab.lab.process import Produce, Work, imported
-from streamlab.lab.supervisor import Supervisor, WorkerProcess
+from streamlab.lab.forkserver import ForkServer, WorkerProcess
+from streamlab.lab.process import Produce, Task, Work, imported
+from streamlab.queue.keys import dead_stream, failures_hash
 from streamlab.servers import Server, connect
 
 if TYPE_CHECKING:
     from streamlab.faults.proxy import Proxy
 
 GROUP = "workers"
+_START = 30.0  # seconds that the processes may take to come up: the machine may be busy
 
 
 class RunContext:
@@ -29,11 +35,12 @@ class RunContext:
         server: the Redis.
         experiment: what is to be done.
         folder: the run's folder.
-        stream: the run's stream.
-        event_log: the lab's.
         forkserver: forks the processes; it is closed with the context.
 
     Attributes:
+        stream: the run's stream.
+        event_log: the lab's; each start and end of a process is written to it.
+        processes: the latest of each name.
         client: the lab's own; what is done to the workers' connections does not touch it.
         proxy: the lab's proxy; None where neither a fault, nor a custom worker, nor the experiment asks for it.
         custom: whether the worker under study is not the project's own, so that it says less of what it does.
@@ -46,46 +53,39 @@ class RunContext:
         server: Server,
         experiment: Experiment,
         folder: Path,
-        stream: str,
-        *,
-        event_log: EventLog,
         forkserver: ForkServer,
     ) -> None:
-        self.server = server
-        self.experiment = experiment
-        self.stream = stream
-        self.group = GROUP
-        self.custom = bool(experiment.worker)
         for function in (experiment.worker, experiment.producer):
             if function:
                 imported(function)  # what cannot be imported here cannot be imported there
+        self.server = server
+        self.experiment = experiment
+        self.stream = f"{server.prefix}{secrets.token_hex(4)}:tasks"
+        self.group = GROUP
+        self.custom = bool(experiment.worker)
+        self.client: Redis = connect(server.url)
+        self.event_log = EventLog(folder, "lab", 1, self.stream)
         self._folder = folder
         self.witnesses: list[EventLog] = []
         self.settings: dict[str, list[tuple[int, str]]] = {}
         self._orders: dict[str, dict[int, dict[str, Any]]] = {}
-        self._twins: dict[str, str] = {}  # process: consumer
         self._stopped: dict[str, set[int]] = {}  # the faults that want a worker to stand still
-        self.supervisor = Supervisor(forkserver, event_log)
-        faults = experiment.all_faults()
-        needed = experiment.wire or self.custom or any(fault.needs_wire for fault in faults)
-        self.proxy: Proxy | None = self._make_proxy() if needed else None
-        self.client: redis.Redis = self.connect()
+        self.processes: dict[str, WorkerProcess] = {}
+        self._forkserver = forkserver
+        self.proxy: Proxy | None = None
+        if experiment.wire or self.custom or any(fault.needs_wire for fault in experiment.all_faults()):
+            from streamlab.faults.proxy import Proxy  # brings asyncio, which most runs do without
 
-    def _make_proxy(self) -> Proxy:
-        from streamlab.faults.proxy import Proxy  # brings asyncio, which most runs do without
-
-        return Proxy(lambda: self.server.url, self._witness, stream=self.stream)  # a dead letter is no job
-
-    def connect(self) -> redis.Redis:
-        """Return one more client of the lab's own."""
-        return connect(self.server.url)
+            self.proxy = Proxy(lambda: self.server.url, self._witness, stream=self.stream)  # a dead letter is no job
 
     def close(self) -> None:
-        """End what still runs."""
-        self.supervisor.close()
+        """End what still runs, and remove the run's keys."""
+        self._forkserver.close()  # a worker that lives would make the stream anew
+        with suppress(RedisError):
+            self.client.delete(self.stream, dead_stream(self.stream, GROUP), failures_hash(self.stream, GROUP))
         if self.proxy:
             self.proxy.close()
-        for event_log in self.witnesses:
+        for event_log in (*self.witnesses, self.event_log):
             event_log.close()
         self.client.close()
 
@@ -97,7 +97,7 @@ class RunContext:
 
     def alive(self, worker: str) -> bool:
         """Whether its process runs now."""
-        return self.supervisor[worker].alive
+        return self.processes[worker].alive
 
     def pending(self, worker: str) -> int:
         """How many entries Redis holds for it."""
@@ -112,33 +112,45 @@ class RunContext:
     def pause(self, worker: str, by: int) -> None:
         """SIGSTOP it, and wait until it stands still and what it has sent has left the proxy."""
         self._stopped.setdefault(worker, set()).add(by)
-        self.supervisor[worker].pause()
+        self.processes[worker].pause()
         if self.proxy:
             self.proxy.flush()
 
     def resume(self, worker: str, by: int) -> bool:
         """SIGCONT it where this was the last fault that wanted it to stand; False: somebody else had done so before."""
         wanted = self._stopped.get(worker, set())
-        stood = by not in wanted or self.supervisor[worker].still  # a new process was never stopped
+        stood = by not in wanted or self.processes[worker].still  # a new process was never stopped
         wanted.discard(by)
         if not wanted:
-            self.supervisor[worker].resume()
+            self.processes[worker].signal(signal.SIGCONT)
         return stood
 
     def kill(self, worker: str) -> None:
         """SIGKILL it."""
-        self.supervisor.kill(worker)
+        self.processes[worker].signal(signal.SIGKILL)
+        self.processes[worker].end()
+        self.event_log.write("worker_exit", note=f"{worker}: killed")
 
-    def spawn(self, worker: str) -> None:
-        """Start its next incarnation."""
-        self.start_worker(worker, self.supervisor[worker].task.incarnation + 1)
+    def spawn(self, worker: str, consumer: str = "") -> None:
+        """Start its first or its next incarnation. An order to crash was for the process before it."""
+        self._stopped.pop(worker, None)
+        orders = self._orders.get(worker, {})
+        self._orders[worker] = {index: order for index, order in orders.items() if order["do"] != "crash"}
+        names = ("claim_after", "max_deliveries", "retry_delay", "batch", "threads")
+        self._start(
+            Work(
+                **self._task(worker),
+                consumer=consumer or worker,
+                orders=self._orders[worker],
+                settings={key: getattr(self.experiment, key) for key in names},
+                work=self.experiment.worker,
+            )
+        )
 
     def twin(self, worker: str) -> str:
         """Start a second process that calls itself by this worker's name."""
         name = f"{worker}-twin"
-        life = self.supervisor[name].task.incarnation + 1 if name in self._twins else 1
-        self._twins[name] = worker
-        self.start_worker(name, life, consumer=worker)
+        self.spawn(name, consumer=worker)
         return name
 
     def order(self, worker: str, index: int, order: Mapping[str, Any] | None) -> None:
@@ -147,46 +159,65 @@ class RunContext:
         orders.pop(index, None)
         if order is not None:
             orders[index] = dict(order)
-        self.supervisor[worker].order((index, order))
+        self.processes[worker].order((index, order))
+
+    def arrive(self, rate: float | None) -> None:
+        """Tell the producer how many jobs a second are due from now on; None: no more."""
+        self.processes["producer"].order(rate)
 
     # ------------------------------------------------------------------------------------ for the session
-
-    def everybody(self) -> list[str]:
-        """The names of all worker processes, those of the same consumer name too."""
-        return [*self.workers(), *self._twins]
 
     def doomed(self, worker: str) -> bool:
         """Whether the worker was told to die."""
         return any(order["do"] == "crash" for order in self._orders.get(worker, {}).values())
 
-    def start_worker(self, name: str, incarnation: int = 1, consumer: str = "") -> None:
-        """Start a worker's process. An order to crash was for the process before it."""
-        self._stopped.pop(name, None)
-        orders = self._orders.get(name, {})
-        self._orders[name] = {index: order for index, order in orders.items() if order["do"] != "crash"}
-        names = ("claim_after", "max_deliveries", "retry_delay", "batch", "threads")
-        self.supervisor.start(
-            Work(
-                **self._task(name, incarnation),
-                consumer=consumer or name,
-                orders=self._orders[name],
-                settings={key: getattr(self.experiment, key) for key in names},
-                work=self.experiment.worker,
-            )
-        )
-
-    def start_producer(self, arrivals: Arrivals) -> WorkerProcess:
+    def start_producer(self) -> WorkerProcess:
         """Start the producer, which waits for the start of the clock."""
         it = self.experiment
-        return self.supervisor.start(
-            Produce(**self._task("producer", 1), arrivals=arrivals, keys=it.keys, add=it.producer)
-        )
+        return self._start(Produce(**self._task("producer"), seed=it.seed, keys=it.keys, add=it.producer))
 
-    def arrive(self, rate: float | None) -> None:
-        """Tell the producer of a live run how many jobs a second come from now on; None: no more."""
-        self.supervisor["producer"].order(rate)
+    def wait_ready(self) -> None:
+        """Wait until all are at work. Raises ServerError with the last line of one that died on the way."""
+        deadline = time.monotonic() + _START
+        for name, process in self.processes.items():
+            while not process.ready:
+                if not process.alive:
+                    raise ServerError(f"{name} did not start ({process.last_line()}); see {process.log}")
+                if time.monotonic() > deadline:
+                    raise ServerError(f"{name} did not start within {_START:g} s; see {process.log}")
+                time.sleep(0.002)
 
-    def _task(self, name: str, incarnation: int) -> dict[str, Any]:
+    def stop(self, *processes: WorkerProcess) -> None:
+        """Send SIGTERM, and wait until the processes have finished what is in flight."""
+        running = [process for process in processes if process.alive]
+        for process in running:
+            process.signal(signal.SIGTERM)
+        for process in running:
+            process.end()
+            self.event_log.write("worker_exit", note=f"{process.task.name}: status {process.returncode}")
+
+    def dead(self) -> list[WorkerProcess]:
+        """Return the processes that failed without being told to end, each once."""
+        return [process for process in self.processes.values() if self._has_ended(process) and process.returncode]
+
+    def _has_ended(self, process: WorkerProcess) -> bool:
+        """Whether it has ended by itself, and nobody has noticed so far."""
+        if process.alive or process.ended:
+            return False
+        process.ended = True
+        self.event_log.write("worker_exit", note=f"{process.task.name}: status {process.returncode}")
+        return True
+
+    def _start(self, task: Task) -> WorkerProcess:
+        """Start a process in the place of the earlier one of its name, which must have ended."""
+        if task.name in self.processes:
+            self._has_ended(self.processes[task.name])
+        process = self.processes[task.name] = self._forkserver.start(task)
+        self.event_log.write("worker_up", note=f"{task.name}: pid {process.pid}, incarnation {task.incarnation}")
+        return process
+
+    def _task(self, name: str) -> dict[str, Any]:
+        incarnation = self.processes[name].task.incarnation + 1 if name in self.processes else 1
         custom = self.custom and name != "producer"
         url = self.proxy.listen(name, incarnation, custom=custom) if self.proxy else self.server.url
         return {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import random
 import re
 import reprlib
 import tomllib
@@ -26,8 +25,6 @@ from streamlab.workloads import Workload
 
 _FUNCTION = re.compile(r"[\w.]+:\w+")
 _Seconds = Annotated[float, Meta(ge=0, le=3600)]
-#: Defined in `streamlab.check.guarantees`, which brings pandas.
-Guarantee = Literal["at-least-once", "at-most-once", "effectively-once", "ordered-per-key", "bounded-recovery"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +75,7 @@ class Experiment(Checked):
         str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="1 to 64 letters, digits, '.', '_' or '-'")
     ] = "experiment"
     question: str = ""
-    guarantee: Guarantee = "at-least-once"
+    guarantee: str = "at-least-once"
     recovery_within: _Seconds = 0.0
     keys: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     worker: str | Callable[..., object] = ""
@@ -94,6 +91,11 @@ class Experiment(Checked):
             value = getattr(self, name)
             if not callable(value) and not (isinstance(value, str) and (not value or _FUNCTION.fullmatch(value))):
                 raise UsageError(f"{name} = {reprlib.repr(value)}, expected a function or 'module:function'")
+        if self.guarantee != "at-least-once":
+            from streamlab.check import GUARANTEES  # brings pandas
+
+            if self.guarantee not in GUARANTEES:
+                raise UsageError(f"guarantee = {self.guarantee!r}, expected one of {', '.join(GUARANTEES)}")
         if self.guarantee == "bounded-recovery" and not self.recovery_within:
             raise UsageError("guarantee = 'bounded-recovery' needs recovery_within, in seconds")
         if not isinstance(self.faults, Sequence) or not all(isinstance(fault, Fault) for fault in self.faults):
@@ -114,19 +116,6 @@ class Experiment(Checked):
         workload = dataclasses.replace(workload, **{name: changes[name] for name in changes.keys() - own})
         return dataclasses.replace(self, workload=workload, **mine)
 
-    def schedule(self) -> list[float]:
-        """When each job is due, in seconds after the first: random arrivals at the workload's rate, set by the seed.
-
-        Independent arrivals (a Poisson process) are what many independent users make. They are set beforehand, so
-        that a slow system cannot slow down the questions that it is asked.
-        """
-        chance = random.Random(f"arrivals {self.seed}")
-        due, times = 0.0, []
-        for _ in range(self.workload.count):
-            times.append(due)
-            due += chance.expovariate(self.workload.rate)
-        return times
-
     def all_faults(self) -> list[Fault]:
         """All faults: those that are named, and those that the seed chooses."""
         if not self.chaos:
@@ -137,23 +126,21 @@ class Experiment(Checked):
         return [*self.faults, *chaos(self.seed, self.chaos, seconds, custom=bool(self.worker))]
 
     def to_toml(self) -> str:
-        """As the text of a TOML file; UsageError for a function, which no file can hold."""
+        """As the text of a TOML file, in which all faults are named; UsageError for a function."""
         for name in ("worker", "producer"):
             if callable(getattr(self, name)):
                 raise UsageError(f"{name} is a function, which no file can hold: name it, as in 'module:function'")
-        return self._toml(workloads.to_table(self.workload))
+        workloads.to_table(self.workload)  # refuses what no file can hold
+        return self.record()
 
     def record(self) -> str:
         """For the history: all faults are named, and of a function it has the source, to be read and not to be run."""
-        settled = dataclasses.replace(self, faults=tuple(self.all_faults()), chaos=0)
-        values = {field.name: getattr(self.workload, field.name) for field in dataclasses.fields(self.workload)}
-        if not any(callable(value) for value in values.values()):
-            return settled._toml(workloads.to_table(self.workload))
-        return settled._toml({"kind": self.workload.name} | _texts(values))
-
-    def _toml(self, workload: Mapping[str, Any]) -> str:
-        table = _texts({field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
-        return tomli_w.dumps(table | {"workload": workload, "faults": [fault.table() for fault in self.faults]})
+        functions = any(callable(getattr(self.workload, field.name)) for field in dataclasses.fields(self.workload))
+        workload = (
+            {"kind": self.workload.name} | _values(self.workload) if functions else workloads.to_table(self.workload)
+        )
+        faults = [fault.table() for fault in self.all_faults()]
+        return tomli_w.dumps(_values(self) | {"workload": workload, "faults": faults, "chaos": 0})
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Experiment:
@@ -215,7 +202,8 @@ def _set(table: dict[str, Any], setting: str) -> None:
     place[name] = parsed
 
 
-def _texts(values: Mapping[str, Any]) -> dict[str, Any]:
+def _values(it: Experiment | Workload) -> dict[str, Any]:
+    values = {field.name: getattr(it, field.name) for field in dataclasses.fields(it)}
     return {name: _source(value) if callable(value) else value for name, value in values.items()}
 
 

@@ -1,9 +1,9 @@
 """A parent that forks the processes of a run: Python and what all of them import are loaded once.
 
-The lab starts it, and asks it over a socket for processes. It has one thread, so that a fork copies no lock that
-another thread holds. It waits for its children, so only it knows at any time that a process ID is not somebody else's
-by now: where the system has no handles of processes (Linux's pidfd), signals go through it. When the lab is gone, the
-socket closes, and it kills what still runs: no crash of the lab leaves a process behind.
+The lab starts it, and asks it over a socket for processes and for their exit statuses. It has one thread, so that a
+fork copies no lock that another thread holds. It waits for a process only when the lab asks: until then the process ID
+is nobody else's. When the lab is gone, the socket closes, and it kills what still runs: no crash of the lab leaves a
+process behind.
 """
 
 from __future__ import annotations
@@ -11,35 +11,39 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import select
+import pickle
 import signal
 import socket
 import struct
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import BinaryIO, Self
 
-_SERVER = "from streamlab.lab.forkserver import main; main()"
-_REQUEST = struct.Struct("<ii")  # process ID and signal; (0, 0): fork, with three file descriptors
-_NUMBER = struct.Struct("<i")  # on a process's status pipe: its process ID, and at its end its exit status
+import cloudpickle
+import psutil
+
+from streamlab.errors import ServerError, UsageError
+from streamlab.lab.process import Task, context, main, send
+
+_SERVER = "from streamlab.lab.forkserver import serve; serve()"
+_NUMBER = struct.Struct("<i")  # asked: a process ID, or 0 to fork one; answered: the exit status, or the process ID
+_STOP = 5.0  # seconds that a process may take to finish what is in flight
 
 
 class ForkServer:
     """The lab's side: starts the server, which loads its modules while the lab goes on."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        self._socket = ours
-        self._forked: list[Forked] = []
+        self._socket, theirs = socket.socketpair()
+        self._started: list[WorkerProcess] = []
         with theirs:
             self._server = subprocess.Popen(
                 [sys.executable, "-c", _SERVER, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 process_group=0,  # Ctrl-C is for the lab, which then stops its processes in order
-                env=os.environ | {"PYTHONPATH": _package_path()},
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
 
     def __enter__(self) -> Self:
@@ -48,151 +52,163 @@ class ForkServer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def fork(self, log: BinaryIO) -> Forked:
-        """Start a process that prints to `log` and waits for its orders."""
-        orders, to_process = os.pipe()
-        from_process, status = os.pipe()
-        try:
-            socket.send_fds(self._socket, [_REQUEST.pack(0, 0)], [orders, log.fileno(), status])
-        finally:
-            os.close(orders)
-            os.close(status)
-        forked = Forked(self, os.fdopen(to_process, "wb"), from_process)
-        self._forked.append(forked)
-        return forked
+    def start(self, task: Task) -> WorkerProcess:
+        """Start a process. Raises UsageError for a task that cannot be sent to it."""
+        process = WorkerProcess(self, task)
+        self._started.append(process)
+        return process
 
-    def signal(self, pid: int, number: int) -> None:
-        """Send a signal to a process that was forked, if it still runs."""
-        with contextlib.suppress(OSError):  # the server is gone, and its processes with it
-            self._socket.send(_REQUEST.pack(pid, number))
+    def ask(self, number: int, *fds: int) -> int | None:
+        """Return the server's answer; None where it is gone."""
+        try:
+            socket.send_fds(self._socket, [_NUMBER.pack(number)], fds)
+            answer = self._socket.recv(_NUMBER.size)
+        except OSError:
+            return None
+        except KeyboardInterrupt:  # the next to ask must not take this answer for theirs
+            self._socket.close()
+            raise
+        return int(_NUMBER.unpack(answer)[0]) if answer else None
 
     def close(self) -> None:
         """Kill all processes that still run, and end the server."""
         self._socket.close()
         self._server.wait()
-        for forked in self._forked:
-            forked.poll()
+        for process in self._started:
+            process.poll()
 
 
-class Forked:
-    """A process that was forked.
+class WorkerProcess:
+    """One process, doing one task: the incarnation of a worker, or the producer.
 
     Attributes:
-        orders: the pipe to it.
+        task: what it does.
+        log: the file to which it prints.
         pid: its process ID.
         returncode: its exit status, negative for a signal; None while it runs. `poll` looks for it.
+        ended: by us, or known to have ended by itself.
     """
 
-    def __init__(self, server: ForkServer, orders: BinaryIO, status: int) -> None:
-        self._server = server
-        self._status = status
-        self.orders = orders
+    def __init__(self, server: ForkServer, task: Task) -> None:
+        self.task = task
+        self.log = task.folder / "logs" / f"{task.name}.{task.incarnation}.log"
+        self.log.parent.mkdir(exist_ok=True)
         self.returncode: int | None = None
-        pid = os.read(status, _NUMBER.size)
-        self.pid: int = _NUMBER.unpack(pid)[0] if pid else 0
-        # Signals by way of the server would come late on a busy machine, when faults must be exact.
-        self._handle = _handle(self.pid) if self.pid else None
-        if not self.pid:
-            self._ended(-signal.SIGKILL)
+        self.ended = False
+        self._server = server
+        try:
+            order = cloudpickle.dumps(task)
+        except Exception as error:  # pickle raises whatever it likes
+            raise UsageError(f"the handler cannot be sent to a worker process: {error}") from error
+        orders, to_process = os.pipe()
+        self._orders = os.fdopen(to_process, "wb")
+        with self.log.open("wb") as log, os.fdopen(orders, "rb"):
+            pid = server.ask(0, orders, log.fileno())
+        if pid is None:
+            raise ServerError(f"{task.name} did not start: the process that forks workers has ended; try again")
+        self.pid = pid
+        self._process = psutil.Process(pid)
+        send(self._orders, pickle.dumps(context()))
+        send(self._orders, order)
+
+    @property
+    def ready(self) -> bool:
+        """Whether its event log is open, which is the last thing before its work."""
+        return (self.task.folder / "events" / f"{self.task.name}.{self.task.incarnation}.csv").exists()
+
+    @property
+    def alive(self) -> bool:
+        return self.poll() is None
+
+    @property
+    def still(self) -> bool:
+        """Whether the process does nothing at all: it is stopped, or has ended."""
+        return self._status() in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}
+
+    def _status(self) -> str:
+        try:
+            return str(self._process.status())
+        except psutil.NoSuchProcess:  # we have asked for its exit status, or the server is gone
+            return str(psutil.STATUS_ZOMBIE)
 
     def poll(self, seconds: float = 0.0) -> int | None:
         """Return the exit status if the process ends within so many seconds; else None."""
-        if self.returncode is None and select.select([self._status], [], [], seconds)[0]:
-            status = os.read(self._status, _NUMBER.size)
-            self._ended(_NUMBER.unpack(status)[0] if status else -signal.SIGKILL)
+        deadline = time.monotonic() + seconds
+        while self.returncode is None:
+            if self._status() == psutil.STATUS_ZOMBIE:
+                status = self._server.ask(self.pid)
+                self.returncode = -signal.SIGKILL if status is None else status
+                with contextlib.suppress(BrokenPipeError):
+                    self._orders.close()
+            elif time.monotonic() >= deadline:
+                break
+            else:
+                time.sleep(0.0005)
         return self.returncode
 
+    def order(self, order: object) -> None:
+        """Send it an order for its work. One that has died is noticed elsewhere."""
+        send(self._orders, pickle.dumps(order))
+
     def signal(self, number: int) -> None:
-        """Send it a signal."""
-        if self.returncode is not None:
-            return
-        if self._handle is None:
-            self._server.signal(self.pid, number)
-        else:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._handle, number)  # type: ignore[attr-defined,unused-ignore]
+        """Send it a signal, if it still runs."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._process.send_signal(number)
 
-    def gone(self, seconds: float) -> bool:
-        """Wait for the end, for so many seconds at most; whether it has come. `poll` may know it a moment later."""
-        if self.returncode is None and self._handle is not None:
-            return bool(select.select([self._handle], [], [], seconds)[0])
-        return self.poll(seconds) is not None
+    def pause(self) -> None:
+        """Send SIGSTOP, and wait until the process stands still."""
+        self.signal(signal.SIGSTOP)
+        while not self.still:
+            time.sleep(0.0005)
 
-    def _ended(self, status: int) -> None:
-        self.returncode = status
-        os.close(self._status)
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
-        with contextlib.suppress(BrokenPipeError):
-            self.orders.close()
+    def end(self) -> None:
+        """Wait for the end for which a signal asked; SIGKILL when that takes longer than 5 s."""
+        self.ended = True
+        if self.poll(_STOP) is None:
+            self.signal(signal.SIGKILL)
+            self.poll(_STOP)
+
+    def last_line(self) -> str:
+        """Return the last line that it printed."""
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it printed nothing"
 
 
-def _handle(pid: int) -> int | None:
-    try:
-        return os.pidfd_open(pid)  # type: ignore[attr-defined,no-any-return,unused-ignore]
-    except (AttributeError, OSError):  # not Linux, an old one, or the process has ended already
-        return None
+def serve() -> None:
+    """Entry point of the server, and of each process that it forks."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who ignores it, as some parents do, gets no exit statuses
+    gc.freeze()  # nothing that is loaded now is ever collected: processes share its memory
+    orders = _fork(socket.socket(fileno=int(sys.argv[1])))
+    if orders is not None:
+        main(orders)
 
 
-def _package_path() -> str:
-    """Return a PYTHONPATH with this package, wherever it was imported from."""
-    here = str(Path(__file__).resolve().parents[2])
-    return os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH", ""))))
-
-
-def serve(control: socket.socket) -> BinaryIO | None:
-    """Fork and signal as asked until the lab is gone. Returns in each new process, with its orders; None in the end."""
-    wakes, waker = os.pipe()
-    os.set_blocking(waker, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(waker)
-    running: dict[int, int] = {}  # process ID: its status pipe
+def _fork(lab: socket.socket) -> BinaryIO | None:
+    """Answer until the lab is gone. Returns in each new process, with its orders; None in the end."""
+    running: set[int] = set()
     while True:
-        ready, _, _ = select.select([control.fileno(), wakes], [], [])
-        if wakes in ready:
-            os.read(wakes, 4096)
-            _reap(running)
-        if control.fileno() in ready:
-            request, fds, _, _ = socket.recv_fds(control, _REQUEST.size, 3)
-            if len(request) < _REQUEST.size:
-                break
-            pid, number = _REQUEST.unpack(request)
-            if pid:
-                if pid in running:
-                    os.kill(pid, number)
-                continue
-            orders, log, status = fds
-            pid = os.fork()
-            if pid == 0:
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                for fd in (wakes, waker, control.detach(), status, *running.values()):
-                    os.close(fd)
-                return _begin(orders, log)
-            with contextlib.suppress(OSError):  # the process was quicker, and did it itself
-                os.setpgid(pid, pid)
-            running[pid] = status
-            os.write(status, _NUMBER.pack(pid))
-            os.close(orders)
-            os.close(log)
+        request, fds, _, _ = socket.recv_fds(lab, _NUMBER.size, 2)
+        if not request:
+            break
+        answer = _NUMBER.unpack(request)[0]
+        if answer:
+            running.remove(answer)
+            answer = os.waitstatus_to_exitcode(os.waitpid(answer, 0)[1])
+        else:
+            answer = os.fork()
+            if not answer:
+                lab.close()
+                return _begin(*fds)
+            running.add(answer)
+            for fd in fds:
+                os.close(fd)
+        with contextlib.suppress(BrokenPipeError):  # the lab is gone
+            lab.send(_NUMBER.pack(answer))
     for pid in running:
         os.kill(pid, signal.SIGKILL)
-    while running:
-        _reap(running)
-        time.sleep(0.001)
+    for pid in running:
+        os.waitpid(pid, 0)
     return None
-
-
-def _reap(running: dict[int, int]) -> None:
-    """Report the exit status of each child that has ended."""
-    for pid, status in list(running.items()):
-        ended, code = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            with contextlib.suppress(BrokenPipeError):
-                os.write(status, _NUMBER.pack(os.waitstatus_to_exitcode(code)))
-            os.close(status)
-            del running[pid]
 
 
 def _begin(orders: int, log: int) -> BinaryIO:
@@ -203,13 +219,3 @@ def _begin(orders: int, log: int) -> BinaryIO:
         os.dup2(log, fd)
     os.close(log)
     return os.fdopen(orders, "rb")
-
-
-def main() -> None:
-    """Entry point of the server, and of each process that it forks."""
-    from streamlab.lab import process  # what every process needs: redis, the queue, the workloads
-
-    gc.freeze()  # nothing that is loaded now is ever collected: processes share its memory
-    orders = serve(socket.socket(fileno=int(sys.argv[1])))
-    if orders is not None:
-        process.main(orders)

@@ -12,23 +12,17 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from redis.exceptions import RedisError
-
 from streamlab.errors import UnsupportedError, UsageError
 from streamlab.lab.experiment import Experiment
 from streamlab.lab.forkserver import ForkServer
-from streamlab.lab.progress import Watcher, shown
-from streamlab.lab.session import Session, failed
+from streamlab.lab.progress import Watcher
+from streamlab.lab.session import Session, explained
 from streamlab.servers import OwnServer, Server, open_server
 
 if TYPE_CHECKING:
     from streamlab.live.dashboard import Dashboard
     from streamlab.live.run import LiveRun
     from streamlab.report import Repeats, Run
-
-
-def _silent(_: str) -> None:
-    pass
 
 
 class Lab:
@@ -49,8 +43,8 @@ class Lab:
     """
 
     def __init__(self, server: str | Server | None = None, *, say: Callable[[str], None] | None = None) -> None:
-        say = self._say = say or (_silent if isinstance(server, Server) else print)
         self._ours = not isinstance(server, Server)
+        say = self._say = say or (print if self._ours else lambda _: None)
         self._live: LiveRun | None = None
         # It loads its modules while the server starts.
         self._spare: ForkServer | None = ForkServer() if self._ours else None
@@ -68,14 +62,14 @@ class Lab:
         experiment: Experiment,
         *,
         out: str | Path | None = None,
-        progress: Watcher | bool = False,
+        progress: Watcher | None = None,
     ) -> Run:
         """Do an experiment, and return what can be known about it.
 
         Args:
             experiment: what to do.
             out: folder for the history; it must be new or empty. None: a temporary one, removed with the `Run`.
-            progress: told about ten times a second how far it is; True: a bar, in a terminal or a notebook.
+            progress: told about ten times a second how far it is.
 
         Raises:
             UsageError: a fault that names no worker, a folder that is in use.
@@ -87,15 +81,12 @@ class Lab:
             folder,
             self._forkserver() as forkserver,
             self._server_for(experiment) as server,
-            shown(progress, experiment.name) as watch,
+            explained(server, folder.path),
+            Session(
+                server, experiment, folder.path, say=self._say, progress=progress, forkserver=forkserver
+            ) as session,
         ):
-            try:
-                with Session(
-                    server, experiment, folder.path, say=self._say, progress=watch, forkserver=forkserver
-                ) as session:
-                    session.run()
-            except RedisError as error:
-                raise failed(server, error, folder.path) from error
+            session.run()
         from streamlab.report import Run  # brings pandas, which takes longer to load than most mistakes to find
 
         return Run(folder.path, owner=folder)
@@ -106,7 +97,7 @@ class Lab:
         times: int,
         *,
         out: str | Path | None = None,
-        progress: Watcher | bool = False,
+        progress: Watcher | None = None,
         command: str = "streamlab run FILE",
     ) -> Repeats:
         """Do an experiment several times, each time with the next seed, beginning with the experiment's own.
@@ -137,8 +128,6 @@ class Lab:
         self,
         experiment: Experiment | None = None,
         *,
-        rate: float | None = None,
-        workers: int | None = None,
         out: str | Path | None = None,
         at_most: float = 600.0,
     ) -> Dashboard:
@@ -150,8 +139,6 @@ class Lab:
 
         Args:
             experiment: what to do; its workload's count is how many jobs there are at most. None: jobs that wait.
-            rate: messages a second in the beginning, where it is not the workload's.
-            workers: how many, where it is not the experiment's number.
             out: as for `run`.
             at_most: seconds after which it stops by itself.
 
@@ -165,10 +152,6 @@ class Lab:
                 f"the live run in {self._live.folder} still goes on: press Stop in its dashboard, or make another Lab()"
             )
         it = experiment or default_experiment()
-        if rate is not None:
-            it = dataclasses.replace(it, workload=dataclasses.replace(it.workload, rate=rate))
-        if workers is not None:
-            it = dataclasses.replace(it, workers=workers)
         self._live = start(self._server_for(it), it, Folder(out, it.name), self._say, at_most)
         return Dashboard(self._live)
 

@@ -15,21 +15,19 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from streamlab.errors import UsageError
 from streamlab.history.log import EventLog
-from streamlab.lab.arrivals import Arrivals, Clock
+from streamlab.lab.arrivals import Arrivals
 from streamlab.lab.injection import FaultInjection
 from streamlab.queue import Message, NotSentError, OutcomeUnknownError, Producer, RefusedError, Worker
-
-if TYPE_CHECKING:
-    from streamlab.workloads import Workload
+from streamlab.workloads import Workload
 
 _LENGTH = struct.Struct("<Q")
 _ORPHANED = 113  # exit status of a process whose lab has gone
@@ -157,12 +155,12 @@ class Produce(Task):
     """Add every job when it is due. The lab says when the clock starts, once all workers are ready.
 
     Attributes:
-        arrivals: when each job is due.
+        seed: of the times at which jobs are due.
         keys: so many different values has the field `key`; 0: there is no such field.
         add: a custom way of adding, a function or "module:function"; see `Experiment.producer`.
     """
 
-    arrivals: Arrivals = field(default_factory=Arrivals)
+    seed: int
     keys: int
     add: str | Callable[..., object]
 
@@ -173,23 +171,23 @@ class Produce(Task):
             else:
                 # Short of patience: what Redis does not take in time is written down as refused, and the next is due.
                 producer = Producer(self.client(), self.stream, patience=2.0)
-            clock = self.arrivals.begin(_read(orders))
-            follow(orders, clock.obey)
+            arrivals = Arrivals(_read(orders), self.workload.rate, self.workload.count, self.seed)
+            follow(orders, arrivals.change)
             job = 0
-            while jobs := clock.wait(job):
-                job += self._add(producer, event_log, jobs, clock)
+            while jobs := arrivals.wait(job):
+                job += self._add(producer, event_log, jobs, arrivals.due_ns)
 
     def fields(self, job: int) -> dict[str, str]:
         """The message of a job: its number, its key, and what the workload says."""
         key = {"key": str(job % self.keys)} if self.keys else {}
         return {"job": str(job)} | key | self.workload.fields(job)
 
-    def _add(self, producer: Producer, event_log: EventLog, jobs: range, clock: Clock) -> int:
+    def _add(self, producer: Producer, event_log: EventLog, jobs: range, due_ns: Sequence[int]) -> int:
         """Add jobs and write down what is known of each; return how many need not be tried again."""
 
         def write(kind: str, jobs: Iterable[int], note: str = "") -> None:
             for job in jobs:
-                event_log.write(kind, job=job, due_ns=clock.due_ns[job], note=note)
+                event_log.write(kind, job=job, due_ns=due_ns[job], note=note)
 
         messages = [self.fields(job) for job in jobs]
         write("adding", jobs)
@@ -201,7 +199,7 @@ class Produce(Task):
         except (NotSentError, RefusedError) as error:
             added, refused = error.added, str(error)
         for job, entry in zip(jobs, added, strict=False):
-            event_log.write("added", job=job, entry=entry, due_ns=clock.due_ns[job])
+            event_log.write("added", job=job, entry=entry, due_ns=due_ns[job])
         write("unknown", jobs[len(added) : len(added) + unknown])
         if refused:
             write("refused", jobs[len(added) :], refused)

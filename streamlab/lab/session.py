@@ -5,13 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import platform
-import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -23,19 +21,16 @@ from redis.exceptions import ConnectionError, RedisError
 from streamlab.errors import ServerError, UnsupportedError
 from streamlab.faults import FaultSchedule
 from streamlab.history.files import write_json, write_whole
-from streamlab.history.log import EventLog
 from streamlab.history.sampler import Sampler
-from streamlab.lab.arrivals import Arrivals
 from streamlab.lab.context import GROUP, RunContext
 from streamlab.lab.experiment import Experiment
 from streamlab.lab.forkserver import ForkServer
-from streamlab.lab.progress import Watcher
+from streamlab.lab.progress import Progress, Watcher
 from streamlab.lab.snapshot import Snapshot
-from streamlab.queue.keys import dead_stream, failures_hash
-from streamlab.servers import OwnServer, Server
+from streamlab.servers import OwnServer, Server, connect
 
 _TICK = 0.01  # seconds between two looks at the clock
-_HEAD_START = 0.2  # seconds between "all are ready" and the first job
+_HEAD_START = 0.1  # seconds between "all are ready" and the first job
 
 
 def _load_readers() -> None:
@@ -44,21 +39,16 @@ def _load_readers() -> None:
     importlib.import_module("streamlab.plot")
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is: messages added so far, and messages that are done with (acknowledged, by whatever outcome)."""
-
-    added: int
-    finished: int
-    total: int
-
-
-def failed(server: Server, error: RedisError, folder: Path) -> ServerError:
-    """What is said where Redis fails in the middle of a run."""
-    return ServerError(
-        f"{server.description} failed in the middle of the run ({error}): what was recorded until then is in {folder}; "
-        "look whether it still runs"
-    )
+@contextmanager
+def explained(server: Server, folder: Path) -> Iterator[None]:
+    """Say in one line that Redis failed in the middle of a run."""
+    try:
+        yield
+    except RedisError as error:
+        raise ServerError(
+            f"{server.description} failed in the middle of the run ({error}): what was recorded until then is in "
+            f"{folder}; look whether it still runs"
+        ) from error
 
 
 class Session:
@@ -69,7 +59,7 @@ class Session:
         experiment: what is to be done.
         folder: where its history goes.
         say: told in one line what happens.
-        progress: told about ten times a second how far it is.
+        progress: told about ten times a second how far it is; None: nobody is.
         forkserver: forks the processes of this run; it is closed with the session.
     """
 
@@ -80,30 +70,27 @@ class Session:
         folder: Path,
         *,
         say: Callable[[str], None],
-        progress: Watcher,
+        progress: Watcher | None,
         forkserver: ForkServer,
     ) -> None:
         self.server = server
         self.experiment = experiment
         self.folder = folder
         self.say = say
-        self.progress = progress
-        self.stream = f"{server.prefix}{secrets.token_hex(4)}:tasks"
-        self.event_log = EventLog(folder, "lab", 1, self.stream)
-        with ExitStack() as refused:
-            refused.callback(shutil.rmtree, folder / "events", ignore_errors=True)  # nothing has happened
-            refused.callback(self.event_log.close)
-            self.context = RunContext(
-                server, experiment, folder, self.stream, event_log=self.event_log, forkserver=forkserver
-            )
-            refused.callback(self.context.close)
+        self.progress = progress or (lambda _: None)
+        self.context = RunContext(server, experiment, folder, forkserver)
+        self.stream, self.event_log = self.context.stream, self.context.event_log
+        try:
             self.schedule = FaultSchedule(experiment.all_faults(), self.context, self.event_log, experiment.seed)
-            refused.pop_all()
+        except BaseException:
+            self.context.close()
+            shutil.rmtree(folder / "events")  # nothing has happened
+            raise
         self.snapshot = Snapshot(self.context.client, self.stream, GROUP)
-        self.sampler = Sampler(self.context.connect(), self.stream, GROUP, folder / "samples.csv")
+        self.sampler = Sampler(connect(server.url), self.stream, GROUP, folder / "samples.csv")
         self.start_ns = 0
         self._told = 0.0
-        self._last = Progress(0, 0, experiment.workload.count)
+        self._last = Progress(0, experiment.workload.count)
         self._orphans: dict[str, float] = {}  # dead workers that still hold messages, and since when (monotonic)
 
     def run(self) -> None:
@@ -125,11 +112,7 @@ class Session:
     @property
     def producing(self) -> bool:
         """Whether the producer is at work."""
-        return self.context.supervisor["producer"].alive
-
-    def arrivals(self) -> Arrivals:
-        """When the jobs are due."""
-        return Arrivals(self.experiment.schedule())
+        return self.context.processes["producer"].alive
 
     def write_experiment(self) -> None:
         """Write down what is to be done."""
@@ -143,10 +126,10 @@ class Session:
         write_json(self.folder / "environment.json", self._environment())
         self.experiment.workload.prepare(self.folder)
         self.context.client.xgroup_create(self.stream, GROUP, id="0", mkstream=True)
-        producer = self.context.start_producer(self.arrivals())
+        producer = self.context.start_producer()
         for name in self.context.workers():
-            self.context.start_worker(name)
-        self.context.supervisor.wait_ready()
+            self.context.spawn(name)
+        self.context.wait_ready()
         self.start_ns = time.monotonic_ns() + int(_HEAD_START * 1e9)
         write_json(self.folder / "environment.json", self._environment())
         self.sampler.start()
@@ -170,8 +153,8 @@ class Session:
 
     def finish(self) -> None:
         """Heal, drain, stop everything, and write down what is left."""
-        producer = self.context.supervisor["producer"]
-        self.context.supervisor.stop("producer")
+        producer = self.context.processes["producer"]
+        self.context.stop(producer)
         if producer.returncode:
             self.event_log.write("warning", note=f"the producer failed: {producer.last_line()}")
         self.schedule.heal()
@@ -180,14 +163,13 @@ class Session:
         drained = self._drain()
         self._tell_claims()
         self._phase("stop")
-        for name in self.context.everybody():
-            self.context.supervisor.stop(name)
+        self.context.stop(*self.context.processes.values())
         self.sampler.stop()
         write_json(self.folder / "outcome.json", self._outcome("drained" if drained else "timed out"))
 
     def _tell_deaths(self) -> None:
         """Workers that ended by themselves: the handler took them with it, or the machine did."""
-        for child in self.context.supervisor.dead():
+        for child in self.context.dead():
             if self.context.doomed(child.task.name):
                 continue
             text = f"{child.task.name} ended by itself (status {child.returncode}: {child.last_line()})"
@@ -230,7 +212,7 @@ class Session:
             if not broken and not self.server.alive():  # nobody is going to bring it back
                 raise ConnectionError("the server is gone") from None
             return self._last
-        self._last = Progress(length, max(finished, 0), self.experiment.workload.count)
+        self._last = Progress(max(finished, 0), self.experiment.workload.count, added=length)
         return self._last
 
     def _outcome(self, ended: str) -> dict[str, Any]:
@@ -290,11 +272,6 @@ class Session:
         self.sampler.stop()
         if isinstance(self.server, OwnServer):
             (self.folder / "server.log").write_text(self.server.log(), encoding="utf-8")
-        self.context.supervisor.close()  # a worker that lives would make the stream anew
-        with suppress(RedisError):
-            keys = (self.stream, dead_stream(self.stream, GROUP), failures_hash(self.stream, GROUP))
-            self.context.client.delete(*keys)
         self.context.close()
-        self.event_log.close()
         if kind is not None:
             self.say(f"what was recorded until then is in {self.folder}")

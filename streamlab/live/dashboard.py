@@ -78,13 +78,6 @@ class Dashboard:
         self._refresh()
         threading.Thread(target=self._show, name="dashboard", daemon=True).start()
 
-    @property
-    def run(self) -> Run:
-        """What can be known about the run. Raises UsageError while it goes on."""
-        if self.live.state != "stopped":
-            raise UsageError("the run goes on: press Stop, or use dashboard.stop()")
-        return self._result.result()
-
     def stop(self) -> Run:
         """Stop adding, wait until the queue is empty, and return what can be known about the run.
 

@@ -8,10 +8,9 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, wait
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager, ExitStack
 from queue import SimpleQueue
 
 from redis.exceptions import RedisError
@@ -19,11 +18,10 @@ from redis.exceptions import RedisError
 from streamlab.errors import StreamlabError, UsageError
 from streamlab.faults import Fault
 from streamlab.history.metrics import LiveMetrics, Mark, Metrics
-from streamlab.lab.arrivals import Arrivals
 from streamlab.lab.experiment import Experiment
 from streamlab.lab.forkserver import ForkServer
 from streamlab.lab.lab import Folder
-from streamlab.lab.session import Session, failed
+from streamlab.lab.session import Session, explained
 from streamlab.servers import Server
 from streamlab.workloads import Sleep
 
@@ -50,20 +48,12 @@ def start(
     with ExitStack() as opened:
         opened.enter_context(folder)
         forkserver, redis = opened.enter_context(ForkServer()), opened.enter_context(server)
-        opened.enter_context(_explained(redis, folder.path))
+        opened.enter_context(explained(redis, folder.path))
         live = LiveRun(redis, experiment, folder, say=say, at_most=at_most, forkserver=forkserver)
         opened.enter_context(live)
         live.prepare()
         threading.Thread(target=live.run_until_stopped, args=(opened.pop_all(),), name="live run", daemon=True).start()
     return live
-
-
-@contextmanager
-def _explained(server: Server, folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except RedisError as error:
-        raise failed(server, error, folder) from error
 
 
 class LiveRun(Session):
@@ -95,7 +85,7 @@ class LiveRun(Session):
         self._listener, self._at_most = say, at_most
         experiment = dataclasses.replace(experiment, wire=True)
         self.owner = folder
-        super().__init__(server, experiment, folder.path, say=self._log, progress=lambda _: None, forkserver=forkserver)
+        super().__init__(server, experiment, folder.path, say=self._log, progress=None, forkserver=forkserver)
         self.workers = self.context.workers()
         self.states = dict.fromkeys([*self.workers, "redis"], "running")
         self.over: Future[None] = Future()  # not the thread's `join`: after Ctrl-C in it Python takes it for ended
@@ -166,10 +156,6 @@ class LiveRun(Session):
         super().prepare()
         self._meters = LiveMetrics(self.folder, self.start_ns)
         atexit.register(self.break_off)
-
-    def arrivals(self) -> Arrivals:
-        it = self.experiment
-        return Arrivals(None, it.workload.rate, it.workload.count, it.seed)
 
     def step(self) -> None:
         if self._broken_off.is_set():

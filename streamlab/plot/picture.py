@@ -39,18 +39,23 @@ class Picture:
         titles = [axes.get_title("left") for axes in self.figure.axes]
         return f"Picture({' / '.join(title for title in titles if title)})"
 
-    def _repr_png_(self) -> bytes:
-        return self._bytes("png")
-
     @styled
     def _bytes(self, form: str) -> bytes:
         file = BytesIO()
-        if form != "png":
+        if form == "png":
+            self._pixels().save(file, "png")
+        else:
             self.figure.savefig(file, format=form, metadata=_UNDATED.get(form))
-            return file.getvalue()
+        return file.getvalue()
+
+    @styled
+    def _repr_png_(self) -> bytes:
+        file = BytesIO()
+        # A notebook carries its pictures along: with 256 colours they weigh a third.
+        self._pixels().quantize(kmeans=1).save(file, "png", optimize=True)
+        return file.getvalue()
+
+    def _pixels(self) -> Image.Image:
         canvas: Any = FigureCanvasAgg(self.figure)
         canvas.draw()
-        # A notebook carries its pictures along: with 256 colours they weigh a third.
-        pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3])
-        pixels.quantize(kmeans=1).save(file, "png", optimize=True)
-        return file.getvalue()
+        return Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3])

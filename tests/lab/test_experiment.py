@@ -39,14 +39,6 @@ def test_some_settings_changed_in_a_cell():
         sl.scenario("lunch")
 
 
-def test_the_seed_decides_when_jobs_are_due_and_they_come_at_the_rate():
-    assert experiment(seed=3).schedule() == experiment(seed=3).schedule() != experiment(seed=4).schedule()
-    times = Experiment(workload=Sleep(count=5000, rate=200.0, seconds=0.0)).schedule()
-    assert times[0] == 0
-    assert times == sorted(times)
-    assert 5000 / times[-1] == pytest.approx(200, rel=0.1)
-
-
 def test_what_cannot_be_meant_is_refused_by_name():
     for wrong, said in (
         ({"workers": 0}, "workers = 0, expected a whole number >= 1"),
@@ -57,7 +49,7 @@ def test_what_cannot_be_meant_is_refused_by_name():
         ({"drain": "long"}, "drain = 'long', expected a number"),
         ({"name": "../up"}, "name = '../up', expected 1 to 64 letters"),
         ({"seed": -1}, "seed = -1"),
-        ({"guarantee": "twice"}, "guarantee = 'twice', expected one of 'at-least-once', "),
+        ({"guarantee": "twice"}, "guarantee = 'twice', expected one of at-least-once, "),
         ({"guarantee": "bounded-recovery"}, "needs recovery_within"),
         ({"persistence": "disk"}, "persistence = 'disk', expected one of '', 'none'"),
         ({"worker": "no function"}, "worker = 'no function', expected a function or 'module:function'"),

@@ -79,9 +79,7 @@ def pixels(picture: Picture) -> np.ndarray:
 def test_a_picture_is_light_whole_and_readable(tmp_path: Path, draw: Callable[[History], Picture]) -> None:
     for number, story in enumerate(STORIES):
         picture = draw(story(tmp_path / str(number)).load())
-        data = picture.save(tmp_path / "picture.png").read_bytes()
-        assert len(data) < 100_000
-        assert data == picture._repr_png_()
+        assert len(picture._repr_png_()) < 100_000, "a notebook carries its pictures along"
         seen = pixels(picture)
         edges = [seen[0], seen[-1], seen[:, 0], seen[:, -1]]
         assert all((edge == 255).all() for edge in edges), "something touches the edge, so it may be cut off"
