@@ -73,7 +73,7 @@ def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     ],
 )
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """Each version at hand, in long runs each server, one for the whole session: leave it as it was, and write under its prefix alone."""
+    """Each version at hand, in long runs each server, for the whole session: write under its prefix alone."""
     at_hand: AtHand = request.param
     with at_hand.opened() as server:
         yield server

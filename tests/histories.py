@@ -24,27 +24,31 @@ class Story:
     history = story.load()
     """
 
-    def __init__(self, folder: Path, stream: str = "jobs", **experiment: Any) -> None:
+    def __init__(self, folder: Path, **experiment: Any) -> None:
         self.folder = folder
-        self.stream = stream
         self.logs: dict[tuple[str, int], EventLog] = {}
         self.samples: list[str] = []
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "events").mkdir(exist_ok=True)
-        (folder / "experiment.toml").write_text(tomli_w.dumps(experiment))
+        self.set(**experiment)
         write_json(folder / "environment.json", {"start_ns": START_NS, "server": "made up"})
+
+    def set(self, **experiment: Any) -> Self:
+        """Replace the experiment's settings."""
+        (self.folder / "experiment.toml").write_text(tomli_w.dumps(experiment))
+        return self
 
     @staticmethod
     def entry(job: int) -> str:
         return f"{1_700_000_000_000 + job * 10}-0"
 
-    def event(self, kind: str, process: str, at: float, job: int = -1, *, life: int = 1, **more: Any) -> Self:
-        if (process, life) not in self.logs:
-            self.logs[process, life] = EventLog(self.folder, process, life, stream=self.stream)
+    def event(self, kind: str, process: str, at: float, job: int = -1, *, incarnation: int = 1, **more: Any) -> Self:
+        if (process, incarnation) not in self.logs:
+            self.logs[process, incarnation] = EventLog(self.folder, process, incarnation, stream="jobs")
         more.setdefault("entry", self.entry(job) if job >= 0 else "")
         if "due" in more:
             more["due_ns"] = START_NS + round(more.pop("due") * 1e9)
-        self.logs[process, life].write(kind, job=job, time_ns=START_NS + round(at * 1e9), **more)
+        self.logs[process, incarnation].write(kind, job=job, time_ns=START_NS + round(at * 1e9), **more)
         return self
 
     def add(self, job: int, at: float, outcome: str = "added", **more: Any) -> Self:
@@ -90,7 +94,7 @@ class Story:
         return self
 
     def end(self, ended: str = "drained", **outcome: Any) -> Self:
-        empty = {"pending": {}, "undelivered": [], "dead": [], "length": 0, "stream": self.stream, "group": "workers"}
+        empty = {"pending": {}, "undelivered": [], "dead": [], "length": 0, "stream": "jobs", "group": "workers"}
         write_json(self.folder / "outcome.json", {"ended": ended, "ended_ns": START_NS, **empty, **outcome})
         return self
 
@@ -113,42 +117,38 @@ def healthy(folder: Path, jobs: int = 3) -> Story:
     return story.end()
 
 
-def crash(folder: Path, jobs: int = 120, workers: int = 3, kill_at: float = 1.5, claim_at: float = 2.5) -> Story:
-    """The tour: jobs every 25 ms; worker-2 is killed with what it holds, the others claim that a second later."""
-    story = Story(folder, faults=[{"kind": "kill", "target": "worker-2", "at": kill_at}])
-    held: list[int] = []
-    free = [0.0] * workers
-    deliveries: dict[int, list[tuple[float, float]]] = {w: [] for w in range(workers)}
-    for job in range(jobs):
+def crash(folder: Path) -> Story:
+    """The tour: a job every 25 ms; worker-2 is killed at 1.5 s with 3 in flight, which others claim at 2.5 s."""
+    story = Story(folder, faults=[{"kind": "kill", "target": "worker-2", "at": 1.5}])
+    free = dict.fromkeys(("worker-1", "worker-2", "worker-3"), 0.0)
+    held: list[tuple[str, float, float]] = []  # by whom, from when to when
+    stranded: list[int] = []
+    for job in range(120):
         due = 0.1 + job * 0.025
-        story.add(job, at=due)
-        worker = job // 4 % workers
-        if worker == 1 and due > kill_at:
-            worker = 2 * (job % 2) if workers > 2 else 0
-        start = max(due + 0.002, free[worker])
+        name = f"worker-{job // 4 % 3 + 1}"
+        if name == "worker-2" and due > 1.5:
+            name = f"worker-{2 * (job % 2) + 1}"
+        start = max(due + 0.002, free[name])
         done = start + 0.050 + 0.015 * ((job * 7919) % 10) / 10
-        name = f"worker-{worker + 1}"
-        story.event("read", name, due + 0.002, job, deliveries=1)
-        if worker == 1 and done > kill_at:
-            held.append(job)
-            deliveries[1].append((due + 0.002, claim_at))
+        story.add(job, due).event("read", name, due + 0.002, job, deliveries=1)
+        if name == "worker-2" and done > 1.5:
+            stranded.append(job)
+            held.append((name, due + 0.002, 2.5))
             continue
-        story.event("started", name, start, job, deliveries=1).event("done", name, done, job, deliveries=1)
-        story.event("acked", name, done + 0.001, job, deliveries=1)
-        free[worker] = done
-        deliveries[worker].append((due + 0.002, done + 0.001))
-    story.fault("kill", "worker-2", kill_at, until=kill_at + 1.5, held=len(held))
-    story.event("worker_exit", "lab", kill_at, note="worker-2: killed")
-    story.event("worker_up", "lab", kill_at + 1.5, note="worker-2: pid 8, incarnation 2")
-    for n, job in enumerate(held):
-        name = f"worker-{3 if n % 2 and workers > 2 else 1}"
-        story.event("claimed", name, claim_at, job, deliveries=2)
-        story.event("started", name, claim_at + 0.02 * n, job, deliveries=2)
-        story.event("done", name, claim_at + 0.02 * n + 0.03, job, deliveries=2)
-        story.event("acked", name, claim_at + 0.02 * n + 0.031, job, deliveries=2)
-        deliveries[int(name[-1]) - 1].append((claim_at, claim_at + 0.02 * n + 0.031))
-    for tick in range(0, round((jobs * 0.025 + 1.2) * 20)):
-        for worker, spans in deliveries.items():
-            now = tick / 20
-            story.sample(now, "pending", sum(a <= now < b for a, b in spans), f"worker-{worker + 1}")
+        for kind, at in (("started", start), ("done", done), ("acked", done + 0.001)):
+            story.event(kind, name, at, job, deliveries=1)
+        free[name] = done
+        held.append((name, due + 0.002, done + 0.001))
+    story.fault("kill", "worker-2", 1.5, until=3.0, held=len(stranded))
+    story.event("worker_exit", "lab", 1.5, note="worker-2: killed")
+    story.event("worker_up", "lab", 3.0, note="worker-2: pid 8, incarnation 2")
+    for n, job in enumerate(stranded):
+        name, start = f"worker-{3 if n % 2 else 1}", 2.5 + 0.02 * n
+        for kind, at in (("claimed", 2.5), ("started", start), ("done", start + 0.03), ("acked", start + 0.031)):
+            story.event(kind, name, at, job, deliveries=2)
+        held.append((name, 2.5, start + 0.031))
+    for tick in range(84):
+        for name in free:
+            pending = sum(who == name and begin <= tick / 20 < end for who, begin, end in held)
+            story.sample(tick / 20, "pending", pending, name)
     return story.end()

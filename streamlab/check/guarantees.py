@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamlab.check.facts import Facts
+from streamlab.check.fates import Facts
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,7 @@ def broken_by(guarantee: str, facts: Facts) -> tuple[str, ...]:
     """The classes that break it in this run; none for a guarantee that nobody knows."""
     if guarantee not in GUARANTEES:
         return ()
-    classes = GUARANTEES[guarantee].broken_by
-    outcome = facts.outcome
+    outcome, classes = facts.history.outcome, GUARANTEES[guarantee].broken_by
     if guarantee == "effectively-once" and facts.settled and not outcome["effects_counted"] | outcome["idempotent"]:
         return (*classes, "done_twice")
     return classes
@@ -63,12 +62,12 @@ def broken_by(guarantee: str, facts: Facts) -> tuple[str, ...]:
 
 def assumed(guarantee: str, facts: Facts) -> list[str]:
     """What had to be taken on trust for a verdict of `valid`."""
-    outcome = facts.outcome
-    if guarantee == "effectively-once" and not outcome["effects_counted"]:
-        if outcome["idempotent"]:
-            return ["nobody counted the effects: the workload promises that to do a job twice has the effect of once"]
-        return ["nobody counted the effects: each job that was written as done is taken to have one"]
-    return []
+    outcome = facts.history.outcome
+    if guarantee != "effectively-once" or outcome["effects_counted"]:
+        return []
+    if outcome["idempotent"]:
+        return ["nobody counted the effects: the workload promises that to do a job twice has the effect of once"]
+    return ["nobody counted the effects: each job that was written as done is taken to have one"]
 
 
 def doubts(guarantee: str, facts: Facts) -> list[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from streamlab.check.classes import CLASSES
+from streamlab.check import classes
 from streamlab.check.effect import missed
-from streamlab.check.facts import FATES, Facts
+from streamlab.check.fates import FATES, Facts
 from streamlab.check.guarantees import GUARANTEES, assumed, broken_by, doubts
-from streamlab.check.losses import FAMILIES, IN_SHORT, PLACES
 from streamlab.check.verdict import Verdict
+from streamlab.check.where_lost import PLACES
 from streamlab.history import History
 
 _SHOWN = 3
@@ -19,7 +19,7 @@ def judge(history: History) -> Verdict:
     Proof of a broken guarantee stands whatever else is doubtful, so `invalid` goes before `unknown`.
     """
     facts = Facts(history)
-    evidence = {name: each.evidence(facts) for name, each in CLASSES.items()}
+    evidence = classes.evidence(facts)
     counts = _counts(facts, evidence)
     recovery = [it.as_dict() for it in facts.strandings]
     guarantee = str(history.experiment.get("guarantee", "at-least-once"))
@@ -54,10 +54,11 @@ def _said(name: str, evidence: dict[str, list[str]], history: History) -> list[s
     if name == "lost":
         return [line for place in PLACES if evidence[place] for line in _said(place, evidence, history)]
     found = evidence[name]
-    words = f"lost {IN_SHORT[name]}" if name in PLACES else name.replace("_", " ")
+    place = PLACES.get(name)
+    words = f"lost {place.short}" if place else name.replace("_", " ")
     line = f"{len(found)} {words}: {', '.join(found[:_SHOWN])}" + (", ..." if len(found) > _SHOWN else "")
-    if family := FAMILIES.get(name):
-        faults = history.faults[history.faults["family"] == family]
+    if place and place.family:
+        faults = history.faults[history.faults["family"] == place.family]
         names = [f"{fault['name']} at {fault['start']:.2f} s" for fault in faults.to_dict("records")]
         line += f" ({', '.join(names)})" if names else ""
     return [line]
@@ -65,7 +66,7 @@ def _said(name: str, evidence: dict[str, list[str]], history: History) -> list[s
 
 def _doubts(facts: Facts, counts: dict[str, int], guarantee: str) -> list[str]:
     ends = guarantee not in GUARANTEES or GUARANTEES[guarantee].ends
-    found = []
+    found, outcome = [], facts.history.outcome
     if not facts.settled:
         found.append("the run was interrupted: nobody looked at what Redis held in the end")
     if not counts["jobs"]:
@@ -75,7 +76,7 @@ def _doubts(facts: Facts, counts: dict[str, int], guarantee: str) -> list[str]:
     if counts["unacked"]:
         found.append(f"{counts['unacked']} done but still pending in the end: they would be delivered again")
     # Where a job may be lost, one that stays pending with a dead worker is no doubt; one that nobody has read yet is.
-    if facts.outcome["ended"] == "timed out" and not counts["unacked"] and (ends or facts.outcome["undelivered"]):
+    if outcome["ended"] == "timed out" and not counts["unacked"] and (ends or outcome["undelivered"]):
         found.append("the drain's budget ended before the group was empty")
     workload = facts.history.experiment.get("workload")
     planned = workload.get("count") if isinstance(workload, dict) else None

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from html import escape
 from math import inf
 from typing import Any
 
-from streamlab.check.losses import IN_SHORT
+from streamlab.check.where_lost import PLACES
 
 EXIT_CODES = {"valid": 0, "invalid": 1, "unknown": 2}
 _ALWAYS_SAID = ("added", "done", "lost", "reclaimed", "done_twice")
-_SAID_WHERE_ANY = (
-    "stuck",
-    "unexpected",
-    "effect_twice",
-    "effect_missing",
-    "reordered",
-    "late",
-    "dead_lettered",
-    "torn",
-    "not_added",
-    "unknown",
-    "unacked",
-    "zombie_acks",
-    "produced_twice",
-    "spinning",
-)
+_NEVER_SAID = ("jobs", "redelivered", "unknown_adds", "failed_attempts", *PLACES)  # the rest is where there is any
 # Readable on JupyterLab's white and on its black.
 _COLOURS = {"valid": "#009E73", "invalid": "#D55E00", "unknown": "#CC79A7"}
 
@@ -43,7 +27,7 @@ class Verdict:
 
     `counts` are jobs, except `unexpected` (entries), `failed_attempts` (attempts) and `spinning` (processes). Every job
     is counted once among done, dead_lettered, stuck, lost, not_added and unknown, and every lost one once more among
-    the classes that begin with `lost_`, which tell where. `streamlab.check.definitions()` defines every class.
+    the classes that begin with `lost_`, which tell where. `streamlab.check.CLASSES` defines every class.
 
     `recovery` has a row for every fault that stranded messages: `fault`, `start` (s), `stranded` (jobs), `seconds`
     until the last of them was done or dead-lettered (None = one never was).
@@ -53,7 +37,7 @@ class Verdict:
     counts: dict[str, int]
     evidence: dict[str, list[str]]
     reasons: list[str]
-    guarantee: str = field(default="at-least-once")
+    guarantee: str = "at-least-once"
     recovery: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -67,17 +51,8 @@ class Verdict:
         return max((inf if row["seconds"] is None else row["seconds"] for row in self.recovery), default=None)
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as plain data, for verdict.json."""
+        """All of it as plain data, for verdict.json; `Verdict(**data)` makes it a verdict again."""
         return asdict(self)
-
-    def to_json(self) -> str:
-        """All of it as JSON; `from_json` reads it back."""
-        return json.dumps(self.as_dict(), ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> Verdict:
-        """A verdict as `to_json` or verdict.json holds it."""
-        return cls(**json.loads(text))
 
     def __getattr__(self, name: str) -> list[str]:
         # Called for what is not a field. While the object is being copied or unpickled there is no evidence yet.
@@ -90,8 +65,8 @@ class Verdict:
         return [*super().__dir__(), *self.evidence]
 
     def __str__(self) -> str:
-        said = [name for name in self.counts if name in _ALWAYS_SAID or (name in _SAID_WHERE_ANY and self.counts[name])]
-        said.sort(key=[*_ALWAYS_SAID, *_SAID_WHERE_ANY].index)
+        said = [name for name in _ALWAYS_SAID if name in self.counts]
+        said += [name for name, count in self.counts.items() if count and name not in (*_ALWAYS_SAID, *_NEVER_SAID)]
         line = ", ".join(f"{self.counts[name]} {name.replace('_', ' ')}{self._places(name)}" for name in said)
         # What is invalid is in the counts; why something is unknown is not.
         why = f" ({self.reasons[0]})" if self.verdict == "unknown" else ""
@@ -99,7 +74,7 @@ class Verdict:
 
     def _places(self, name: str) -> str:
         """Where the lost ones were lost."""
-        places = [f"{count} {words}" for place, words in IN_SHORT.items() if (count := self.counts.get(place, 0))]
+        places = [f"{count} {it.short}" for place, it in PLACES.items() if (count := self.counts.get(place, 0))]
         return f" ({', '.join(places)})" if name == "lost" and places else ""
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:

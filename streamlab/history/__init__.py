@@ -7,6 +7,9 @@
       samples.csv         what Redis said of the group meanwhile; `streamlab.history.sampler` has its columns
       entries.csv         the snapshot of the stream in the end: entry,job (-1 = none); missing where Redis was away
       outcome.json        how the run ended, and the snapshot of the group; missing where the run was interrupted
+      logs/*.log          what each process printed
+      server.log          what Redis logged, where the lab can read it
+      verdict.json        the verdict, and beside it report.html and pictures, where somebody saved them
 
 `History` reads it as tables. It is imported when it is first used: a worker process, which imports
 `streamlab.history.log`, never loads pandas.

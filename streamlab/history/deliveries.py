@@ -44,8 +44,7 @@ def deliveries(events: pd.DataFrame) -> tuple[pd.DataFrame, _Array]:
     disowned = (kind == code["disowned"]) & (in_force >= 0) & (holder[in_force] == holder)
     closer = _next(taken | disowned | np.isin(kind, [code[name] for name in _ENDS]), entry)
     end = np.where(closer >= 0, time[closer], np.nan)
-    ended = np.where(closer >= 0, kind[closer], -1)
-    end[late], ended[late] = time[late], code["read"]
+    end[late] = time[late]
 
     done, last = _words(entry, holder, gets, kind == code["done"], time)
     # Who waits for the reply to an XACK that the wire has seen is no zombie.
@@ -74,11 +73,9 @@ def deliveries(events: pd.DataFrame) -> tuple[pd.DataFrame, _Array]:
             "kind": events["kind"].array[event],
             "start": time[at],
             "end": end[at],
-            "ended": pd.Categorical.from_codes(ended[at], categories=kinds.categories),
             "done": done[at],
             "last": last[at],
             "again": (count > 1) | (source[at] >= 0),
-            "late": late[at],
             "reclaimed": reclaimed[at],
             "claimed_from": np.where(claimed_from[at], place[source[at]], -1),
             "event": event,

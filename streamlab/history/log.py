@@ -142,14 +142,13 @@ class EventLog:
         due_ns: int = 0,
         note: str = "",
         time_ns: int | None = None,
-        stream: str = "",
     ) -> None:
         """Write one event; `time_ns` is now by default. Raises KeyError where the kind is none of `KINDS`."""
         ms, seq = parse_entry(entry)
         what = b"%d-%d," % (ms, seq) if entry else b","
         what += b"%d," % job if job >= 0 else b","
         due = b"%d" % due_ns if due_ns else b""
-        rest = (deliveries, due, field(stream) if stream else self._stream, field(note))
+        rest = (deliveries, due, self._stream, field(note))
         now = monotonic_ns() if time_ns is None else time_ns
         self._append(b"%d%b%b%d,%b,%b,%b\n" % (now, self._heads[kind], what, *rest))
 

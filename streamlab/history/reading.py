@@ -57,7 +57,7 @@ class DeadLetter(Struct):
 
 
 class Outcome(Struct):
-    """outcome.json: how the run ended, and what the server held then.
+    """outcome.json: how the run ended, and what the server held then; "interrupted" where the run wrote none.
 
     `pending` {entry: consumer}, `undelivered` [entry], `dead` (letters), `length` (entries); `jobs` {entry: job} of
     what is pending or undelivered. The workload's own count is in `effects` {job: times}; `effects_counted`: a job that
@@ -89,14 +89,17 @@ def read_settings(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return experiment, environment
 
 
-def read_outcome(folder: Path) -> dict[str, Any] | None:
-    """`Outcome` as a dict; None where the run was interrupted before it could write one."""
-    path = folder / "outcome.json"
-    if not path.exists():
-        return None
-    _, outcome = _parsed(path, json.loads, "a JSON object", Outcome)
+def read_outcome(folder: Path) -> dict[str, Any]:
+    """`Outcome` as a dict, once it is sure that no file of the history has been cut since the run ended."""
+    path, outcome = folder / "outcome.json", Outcome("interrupted")
+    if path.exists():
+        _, outcome = _parsed(path, json.loads, "a JSON object", Outcome)
     for name, size in outcome.files.items():
-        _check_size(folder / name, size)
+        path = folder / name
+        if not path.exists():
+            raise MissingError(f"{path}: no such file, expected one of {size} bytes that the run wrote")
+        if (found := path.stat().st_size) < size:
+            raise DataError(f"{path}: {found} bytes, expected {size}: the file was cut")
     plain: dict[str, Any] = msgspec.to_builtins(outcome)
     return plain
 
@@ -215,11 +218,3 @@ def _parsed(path: Path, parse: Callable[[str], Any], expected: str, shape: type[
         raise MissingError(f"{path}: no such file, expected {expected} that the run wrote") from None
     except (ValueError, RecursionError, msgspec.ValidationError) as error:  # not TOML, not JSON, not UTF-8, or odd
         raise DataError(f"{path}: expected {expected}: {str(error).splitlines()[0]}") from None
-
-
-def _check_size(path: Path, size: int) -> None:
-    """What the lab found there when the run ended must still be there, to its last byte."""
-    if not path.exists():
-        raise MissingError(f"{path}: no such file, expected one of {size} bytes that the run wrote")
-    if (found := path.stat().st_size) < size:
-        raise DataError(f"{path}: {found} bytes, expected {size}: the file was cut")

@@ -38,8 +38,6 @@ class Sampler:
         self._halt = Event()
         self._file = Path(path).open("xb", buffering=0)  # noqa: SIM115
         self._thread = Thread(target=self._run, name="sampler", daemon=True)
-        #: Times that the server gave no answer at all.
-        self.missed = 0
 
     def start(self) -> Self:
         """Begin to sample, at once and then every 1/hz seconds."""
@@ -76,7 +74,6 @@ class Sampler:
         try:
             consumers, groups, length = ask.execute(raise_on_error=False)
         except (RedisError, OSError):
-            self.missed += 1
             return
         now = monotonic_ns()
         values = self._values(consumers, groups, length)

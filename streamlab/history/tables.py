@@ -31,7 +31,7 @@ class History:
     `samples`, one row a value: `time`, `metric` ('pending', 'idle' in s, a consumer; 'group_pending', 'lag', 'length'),
     `consumer` ('' = none), `value`. Where the sampler got no answer there is no row.
 
-    `outcome` is None where the run was interrupted before it could write one.
+    `outcome` has the fields of `reading.Outcome`; `ended` is 'interrupted' where the run came to no end.
 
     `entries`, one row an entry that the stream held in the end: `entry`, `job` (-1 = none). None where nobody looked.
     """
@@ -41,7 +41,7 @@ class History:
     samples: pd.DataFrame
     experiment: dict[str, Any]
     environment: dict[str, Any]
-    outcome: dict[str, Any] | None
+    outcome: dict[str, Any]
     entries: pd.DataFrame | None = None
 
     @classmethod
@@ -79,12 +79,12 @@ class History:
         """Who held which entry from when to when, as all processes wrote it: one row a delivery, in the order of time.
 
         `process`, `incarnation` (the holder), `entry`, `job`, `kind` ('read', 'claimed', 'own'); `start`, `end` (s):
-        until the entry was delivered once more, acknowledged, dead-lettered or found deleted, by any process, and
-        `ended`, the kind of that event (both NaN = nothing of it was written); `done` (s, when this holder wrote it
-        first, NaN = never); `last` (s): the holder's last word about it, after `end` for a zombie; `again`: it had been
-        delivered before; `late`: a reply read after another process had the entry, so that nothing was held;
-        `reclaimed`: claimed, and this process was not the last that wrote that it had got it; `claimed_from`: the row
-        of the delivery that another worker claimed it from (-1 = none, or unknown); `event`: its row of `events`.
+        until the entry was delivered once more, acknowledged, dead-lettered or found deleted, by any process (NaN =
+        nothing of it was written); `start` for a reply read after another process had the entry: nothing was held.
+        `done` (s, when this holder wrote it first, NaN = never); `last` (s): the holder's last word about it, after
+        `end` for a zombie; `again`: it had been delivered before; `reclaimed`: claimed, and this process was not the
+        last that wrote that it had got it; `claimed_from`: the row of the delivery that another worker claimed it from
+        (-1 = none, or unknown); `event`: its row of `events`.
         """
         return self._deliveries[0]
 
@@ -121,7 +121,7 @@ class History:
 
 
 def _jobs(history: History) -> pd.DataFrame:
-    events, outcome = history.events, history.outcome or {}
+    events, outcome = history.events, history.outcome
     number = events["job"].to_numpy(dtype=np.int64, na_value=-1)
     codes, jobs = pd.factorize(np.append(number, -1), sort=True)  # -1 sorts first: row 0 is for what is nobody's
     row = codes[:-1]
@@ -146,8 +146,8 @@ def _jobs(history: History) -> pd.DataFrame:
     np.maximum.at(count, row, events["deliveries"].to_numpy())
     first_entry = first(entry.astype(np.int64), entry > 0, missing=0)
     first_due, first_done = first(due, ~np.isnan(due)), first(time, is_kind["done"])
-    buried = {int(dead["job"]) for dead in outcome.get("dead", []) if dead.get("job") is not None}
-    buried_entries = {str(dead.get("entry", "")) for dead in outcome.get("dead", [])} - {""}
+    buried = {dead["job"] for dead in outcome["dead"] if dead["job"] is not None}
+    buried_entries = {dead["entry"] for dead in outcome["dead"]} - {""}
     dead_entry = events["entry"].isin(buried_entries).to_numpy()
     reclaimed = np.zeros(len(events), bool)
     reclaimed[history.deliveries["event"]] = history.deliveries["reclaimed"]

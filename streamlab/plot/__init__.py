@@ -4,19 +4,6 @@ from streamlab.plot.chart import bar_chart, line_chart
 from streamlab.plot.lanes import lanes
 from streamlab.plot.matrix import matrix
 from streamlab.plot.picture import Picture
-from streamlab.plot.timeline import backlog, latency, overview, pel, rate
-from streamlab.plot.trace import trace
+from streamlab.plot.timeline import timeline
 
-__all__ = [
-    "Picture",
-    "backlog",
-    "bar_chart",
-    "lanes",
-    "latency",
-    "line_chart",
-    "matrix",
-    "overview",
-    "pel",
-    "rate",
-    "trace",
-]
+__all__ = ["Picture", "bar_chart", "lanes", "line_chart", "matrix", "timeline"]

@@ -6,19 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 
 from streamlab.plot import style
 
-_LINES = 4  # lines of names above a picture; where they are not enough the faults are numbered
+_LINES = 4  # lines of names above a picture; a name that finds no room there is left out
 _LINE = 12  # points
 _FEW = 8  # faults with bold lines
-_LISTED = 30  # faults in the list below the picture
 _INSTANT = 0.002  # of the picture's width: nothing is seen of a shade so narrow
 
 
@@ -95,31 +91,23 @@ def _shown(faults: pd.DataFrame, window: tuple[float, float]) -> list[_Shown]:
 
 
 def _name_all(axes: Axes, shown: Sequence[_Shown], window: tuple[float, float]) -> None:
-    """Name the faults above the axes, or number them where there is no room, and list them below the picture."""
-    figure = _figure(axes)
+    """Name the faults above the axes; the title counts those whose names find no room."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None  # a sheet's axes are on it
     axes.set_xlim(window)
     if (engine := figure.get_layout_engine()) is not None:
         engine.execute(figure)  # only now it is known how wide the axes are, and how many letters fit
-    names = [_name(axes, fault, f"{fault.family.sign} {fault.name}") for fault in shown]
-    lines = _stack(axes, names)
-    if lines is None:
-        for name in names:
-            name.remove()
-        lines = _number(axes, shown)
-        _list(figure, shown)
-    axes.set_title(axes.get_title(loc="left"), loc="left", pad=8 + _LINE * lines)  # above the names
-    figure.set_figheight(figure.get_figheight() + _LINE * (lines - 1) / 72)  # which take no room from what they explain
+    taken: list[float] = []  # how far each line of names is used, in pixels
+    placed = [_place(_name(axes, fault), taken, figure.bbox.x1 - 4) for fault in shown]
+    unnamed = "" if all(placed) else f" (and {placed.count(False)} faults without a name)"
+    axes.set_title(axes.get_title(loc="left") + unnamed, loc="left", pad=8 + _LINE * len(taken))  # above the names
+    # The names take no room from what they explain.
+    figure.set_figheight(figure.get_figheight() + _LINE * (len(taken) - 1) / 72)
 
 
-def _figure(axes: Axes) -> Figure:
-    figure = axes.get_figure(root=True)
-    assert figure is not None  # a sheet's axes are on it
-    return figure
-
-
-def _name(axes: Axes, fault: _Shown, text: str) -> Annotation:
+def _name(axes: Axes, fault: _Shown) -> Annotation:
     return axes.annotate(
-        text,
+        f"{fault.family.sign} {fault.name}",
         (fault.start, 1.0),
         xycoords=axes.get_xaxis_transform(),
         xytext=(-4, 3),
@@ -131,53 +119,20 @@ def _name(axes: Axes, fault: _Shown, text: str) -> Annotation:
     )
 
 
-def _stack(axes: Axes, names: Sequence[Annotation]) -> int | None:
-    """Move each name up to the lowest line with room for it; how many lines that took, None if too many."""
-    taken: list[float] = []  # how far each line is used, in pixels
-    edge = _figure(axes).bbox.x1 - 4
-    for name in names:
-        box, shift = name.get_window_extent(), 0.0
-        if box.x1 > edge:  # no room to the right: it ends where its fault begins, sign last
-            name.set_text(" ".join(name.get_text().split(" ", 1)[::-1]))
-            name.set_horizontalalignment("right")
-            name.xyann = (4, 3)
-            box = name.get_window_extent()
-            shift = max(0.0, 4 - box.x0)
-        left, right = box.x0 + shift, box.x1 + shift
-        line = next((n for n, used in enumerate(taken) if used <= left), len(taken))
-        if line == _LINES or right > edge + 8:
-            return None
-        name.xyann = (name.xyann[0] + shift * 72 / style.DPI, 3 + _LINE * line)
-        taken[line : line + 1] = [right + 10]
-    return len(taken)
-
-
-def _number(axes: Axes, shown: Sequence[_Shown]) -> int:
-    """Numbers instead of names, neighbours together; how many lines that took."""
-    near = float(np.ptp(axes.get_xlim())) / 40
-    groups: list[list[int]] = []
-    for number, fault in enumerate(shown, start=1):
-        if groups and fault.start - shown[groups[-1][0] - 1].start < near:
-            groups[-1].append(number)
-        else:
-            groups.append([number])
-    texts = [f"{group[0]}" if len(group) == 1 else f"{group[0]}-{group[-1]}" for group in groups]
-    names = [_name(axes, shown[group[0] - 1], text) for group, text in zip(groups, texts, strict=True)]
-    return _stack(axes, names) or _LINES
-
-
-def _list(figure: Figure, shown: Sequence[_Shown]) -> None:
-    """What the numbers mean, below the picture."""
-    lines, labels = [], []
-    for number, fault in enumerate(shown[:_LISTED], start=1):
-        lines.append(Line2D([], [], color=fault.family.colour, linestyle=fault.family.dashes, linewidth=1.3))
-        labels.append(f"{number}  {fault.name}, {fault.start:.2f} s")
-    if len(shown) > _LISTED:
-        lines.append(Line2D([], [], linestyle="none"))
-        labels.append(f"and {len(shown) - _LISTED} more")
-    columns = 3 if max(map(len, labels)) <= 36 else 2
-    figure.legend(
-        lines, labels, loc="outside lower left", ncols=columns, frameon=False, handlelength=1.6,
-        fontsize=style.SMALL, labelcolor=style.INK,
-    )  # fmt: skip
-    figure.set_figheight(figure.get_figheight() + 0.19 * -(-len(labels) // columns))
+def _place(name: Annotation, taken: list[float], edge: float) -> bool:
+    """Move the name up to the lowest line with room for it, or remove it where there is none."""
+    box, shift = name.get_window_extent(), 0.0
+    if box.x1 > edge:  # no room to the right: it ends where its fault begins, sign last
+        name.set_text(" ".join(name.get_text().split(" ", 1)[::-1]))
+        name.set_horizontalalignment("right")
+        name.xyann = (4, 3)
+        box = name.get_window_extent()
+        shift = max(0.0, 4 - box.x0)
+    left, right = box.x0 + shift, box.x1 + shift
+    line = next((n for n, used in enumerate(taken) if used <= left), len(taken))
+    if line == _LINES or right > edge + 8:
+        name.remove()
+        return False
+    name.xyann = (name.xyann[0] + shift * 72 / style.DPI, 3 + _LINE * line)
+    taken[line : line + 1] = [right + 10]
+    return True

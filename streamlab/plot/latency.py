@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -16,14 +14,12 @@ from streamlab.plot import style
 _QUANTILES = {0.50: "solid", 0.95: "dashed", 0.99: "dotted"}
 _IN_A_WINDOW = 20  # messages at least, on an average, for quantiles worth the name
 _WINDOWS = 40
-#: So many points of one mark and more are drawn as density, because they would hide each other.
-DENSE = 10_000
-#: What became of a message: its marker, its colour, and those of a density; what comes first is drawn below.
+#: What became of a message: its marker and its colour; what comes first is drawn below.
 _MARKS = {
-    "normal": ("o", style.BLUE, "Blues"),
-    "reclaimed": ("D", style.VERMILION, "Oranges"),
-    "done twice": ("s", style.PURPLE, "PuRd"),
-    "dead-lettered": ("X", style.INK, "Greys"),
+    "normal": ("o", style.BLUE),
+    "reclaimed": ("D", style.VERMILION),
+    "done twice": ("s", style.PURPLE),
+    "dead-lettered": ("X", style.INK),
 }
 _Array = npt.NDArray[np.float64]
 
@@ -43,7 +39,7 @@ def latencies(history: History) -> pd.DataFrame:
 
 
 def draw_latency(axes: Axes, history: History) -> None:
-    """Points or density, and the quantiles as steps."""
+    """A point a message, and the quantiles as steps."""
     style.label(axes, "Latency: from due to done, at the time when due", "latency")
     rows = latencies(history)
     known = rows[rows["took"].notna().to_numpy()]
@@ -55,18 +51,19 @@ def draw_latency(axes: Axes, history: History) -> None:
     logarithmic = bool(took.max() > 8 * np.quantile(took, 0.05))
     if not logarithmic:
         axes.set_ylim(0, took.max() * 1.1)
-    for mark in _MARKS:
+    for mark, (marker, colour) in _MARKS.items():
         mine = (known["mark"] == mark).to_numpy()
-        if mine.any():
-            draw = _density if mine.sum() >= DENSE else _points
-            draw(axes, due[mine], took[mine], logarithmic, mark)
+        if count := mine.sum():  # of thousands of points the single one is small, and a crowd still has its shades
+            size, alpha = (4.5 if count < 1000 else 2.5, 0.8) if count < 10_000 else (1.5, 0.5)
+            points = axes.plot(due[mine], took[mine], marker, color=colour, label=f"{mark} ({count:,})", zorder=3)
+            points[0].set(markersize=size + (mark != "normal"), markeredgewidth=0, alpha=alpha)
     _draw_quantiles(axes, due, took, style.end_of(history))
     never = rows["due"][(rows["mark"] == "never done").to_numpy()]
     if len(never):
         top, name = np.full(len(never), 0.985), f"never done ({len(never):,})"
         axes.plot(never, top, "|", color=style.INK, markersize=9, transform=axes.get_xaxis_transform(), label=name)
     axes.set_yscale("log" if logarithmic else "linear")
-    style.amounts(axes.yaxis, logarithmic, EngFormatter(unit="s"))  # after the density, which brings its own scale
+    style.amounts(axes.yaxis, logarithmic, EngFormatter(unit="s"))
     style.legend(axes)
 
 
@@ -83,17 +80,3 @@ def _draw_quantiles(axes: Axes, due: _Array, took: _Array, end: float) -> None:
             color=style.INK, linestyle=dashes, linewidth=1.4, path_effects=style.HALO, zorder=3.5,
             label=f"p{quantile * 100:.0f}  {shown}",
         )  # fmt: skip
-
-
-def _points(axes: Axes, due: _Array, took: _Array, logarithmic: bool, mark: str) -> None:
-    marker, colour, _ = _MARKS[mark]
-    size, name = (4.5 if len(due) < 1000 else 2.5) + (mark != "normal"), f"{mark} ({len(due):,})"
-    axes.plot(due, took, marker, color=colour, markersize=size, markeredgewidth=0, alpha=0.8, zorder=3, label=name)
-
-
-def _density(axes: Axes, due: _Array, took: _Array, logarithmic: bool, mark: str) -> None:
-    scale: Literal["log", "linear"] = "log" if logarithmic else "linear"
-    shades = _MARKS[mark][2]
-    cells = axes.hexbin(due, took, gridsize=(90, 30), yscale=scale, bins="log", mincnt=1, cmap=shades, vmin=0.2)
-    bar = axes.figure.colorbar(cells, ax=axes, location="bottom", aspect=60, shrink=0.5, pad=0.02, format="{x:,.0f}")
-    bar.set_label(f"{mark}: messages in a cell ({len(due):,} in all)", fontsize=style.SMALL)

@@ -14,9 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from streamlab.check import Verdict
-from streamlab.check.classes import definitions
-from streamlab.check.facts import FATES
+from streamlab.check import CLASSES, Verdict
+from streamlab.check.fates import FATES
 from streamlab.errors import UsageError
 from streamlab.history import History
 from streamlab.history.fault_record import FaultRecord
@@ -34,9 +33,9 @@ _HEADINGS = {
     "rate": "Messages a second: added, done, delivered again",
 }
 _SAID = {
-    "jobs": "offered by the producer",
-    "added": "Redis answered the XADD with an entry ID",
-    "failed_attempts": "attempts, not jobs: the handler raised",
+    "jobs": "Offered by the producer.",
+    "added": "Redis answered the XADD with an entry ID.",
+    "failed_attempts": "Attempts, not jobs: the handler raised.",
 }
 _MARKS = {"valid": "✓", "invalid": "✗", "unknown": "?"}
 _STYLE = """
@@ -50,11 +49,9 @@ h1 { margin-bottom: 0; } h2 { margin-top: 2em; border-bottom: 1px solid var(--li
 .verdict { font-size: 1.3em; font-weight: bold; }
 .valid { color: var(--valid); } .invalid { color: var(--invalid); } .unknown { color: var(--unknown); }
 table { border-collapse: collapse; } .wide { overflow-x: auto; }
-th, td { padding: .2em .9em .2em 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line);
+td { padding: .2em .9em .2em 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line);
   overflow-wrap: anywhere; }
-th, td:first-child, td:first-child + td { white-space: nowrap; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-tr.none { opacity: .6; }
+td:first-child, td:first-child + td { white-space: nowrap; }
 figure { margin: 1em 0; } img { max-width: 100%; height: auto; border: 1px solid var(--line); }
 pre { padding: .8em; background: var(--soft); overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere; }
 @media print { :root { --ink: #000; --ground: #fff; --line: #999; --soft: #fff; --valid: #000; --invalid: #000;
@@ -96,7 +93,7 @@ def page(history: History, verdict: Verdict, pictures: Mapping[str, bytes]) -> s
         "<h2>Settings</h2>",
         _table(_flat({key: value for key, value in experiment.items() if key not in ("faults", "question")})),
         "<h2>Environment</h2>",
-        _table(_flat({"ended": (history.outcome or {}).get("ended", "interrupted"), **history.environment})),
+        _table(_flat({"ended": history.outcome["ended"], **history.environment})),
         *_again(history),
     ]
     title = f"{name}: {verdict.verdict}"
@@ -122,56 +119,30 @@ def _verdict(verdict: Verdict) -> str:
 
 
 def _counts(verdict: Verdict) -> str:
-    meaning = FATES | definitions() | _SAID
-    rows = "".join(
-        f"<tr{'' if count else ' class=none'}><th>{escape(name.replace('_', ' '))}</th>"
-        f'<td class="number">{count:,}</td><td>{escape(_sentence(meaning.get(name, "")))}</td></tr>'
-        for name, count in verdict.counts.items()
-    )
-    return f'<div class="wide"><table>{rows}</table></div>'
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:].rstrip(".")
+    meaning = FATES | CLASSES | _SAID
+    counts = verdict.counts.items()
+    return _table([(name.replace("_", " "), f"{count:,}", meaning.get(name, "")) for name, count in counts])
 
 
 def _faults(history: History) -> str:
-    if history.faults.empty:
-        return "<p>Nothing.</p>"
-    columns = ("from", "to", "family", "fault", "target", "held", "hit", "details")
-    rows = []
+    rows = [("from", "to", "family", "fault", "target", "held", "hit", "details")]
     for fault in history.faults.to_dict("records"):
-        values = {
-            "from": f"{fault['start']:.2f} s",
-            "to": "never undone" if pd.isna(fault["end"]) else f"{fault['end']:.2f} s",
-            "family": fault.get("family") or "worker",
-            "held": _whole(fault["held"]),
-            "hit": _whole(fault.get("hit")),
-            "details": _details(fault["record"]),
-        }
-        cells = (escape(str(values.get(column, fault.get(column, "")))) for column in columns)
-        rows.append("".join(f"<td>{cell}</td>" for cell in cells))
-    head = "".join(f"<th>{column}</th>" for column in columns)
-    return f'<div class="wide"><table><tr>{head}</tr>{"".join(f"<tr>{row}</tr>" for row in rows)}</table></div>'
+        begin, end = f"{fault['start']:.2f} s", "never undone" if pd.isna(fault["end"]) else f"{fault['end']:.2f} s"
+        held, hit = ("" if pd.isna(fault[name]) else f"{fault[name]:,.0f}" for name in ("held", "hit"))
+        what = fault["family"] or "worker", fault["fault"], fault["target"]
+        rows.append((begin, end, *what, held, hit, _details(fault["record"])))
+    return _table(rows) if len(rows) > 1 else "<p>Nothing.</p>"
 
 
 def _details(record: FaultRecord) -> str:
-    """What has no column of its own."""
-    told = {name: getattr(record, name) for name in ("entries", "skipped", "lost", "started", "doubt")}
+    """What has no column of its own; of a long list the beginning."""
     parts = [record.said, "" if record.planned else "not planned"]
-    return "; ".join(filter(None, [*parts, *(f"{name}: {_short(value)}" for name, value in told.items() if value)]))
-
-
-def _whole(number: Any) -> str:
-    return "" if number is None or pd.isna(number) else f"{number:,.0f}"
-
-
-def _short(value: Any) -> str:
-    """A value in a cell; of a long list its beginning."""
-    if isinstance(value, list) and len(value) > 3:
-        return f"{', '.join(map(str, value[:3]))}, ... ({len(value):,})"
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text if len(text) <= 200 else text[:199] + "…"
+    for name in ("entries", "skipped", "lost", "started", "doubt"):
+        value = getattr(record, name)
+        if isinstance(value, list):
+            value = ", ".join(value[:3]) + (f", ... ({len(value):,})" if len(value) > 3 else "")
+        parts.append(f"{name}: {value}" if value else "")
+    return "; ".join(filter(None, parts))
 
 
 def _figure(png: bytes, alt: str) -> str:
@@ -187,13 +158,14 @@ def _traces(history: History, verdict: Verdict) -> Iterable[str]:
             yield f"<h2>Traces of messages that were {words}{shown}</h2>"
         for which in evidence[:TRACES]:
             trace = Trace.of(history, which)
-            yield f'<h3>{escape(trace.title)}</h3><div class="wide">{trace.table()}</div>'
-            yield _figure(trace.plot()._repr_png_(), f"The trace of {trace.title} as a drawing")
+            yield f"<h3>{escape(trace.title)}</h3>"
+            yield _table((f"{time:+.3f} s", who, what) for time, who, what in trace.lines())
+            yield _figure(trace.plot()._repr_png_(), f"Who held {trace.title}")
 
 
-def _table(rows: Sequence[tuple[str, str]]) -> str:
-    lines = "".join(f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>" for key, value in rows)
-    return f'<div class="wide"><table>{lines}</table></div>'
+def _table(rows: Iterable[Sequence[str]]) -> str:
+    lines = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
+    return f'<div class="wide"><table>{"".join(f"<tr>{line}</tr>" for line in lines)}</table></div>'
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -209,13 +181,9 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 def _again(history: History) -> Iterable[str]:
     """How to judge it again, and how to do it again."""
-    folder = str(history.folder)
+    folder = escape(str(history.folder))
     yield "<h2>How to make it again</h2>"
     yield "<p>Judge and draw the saved history once more, without Redis:</p>"
-    yield f'<pre class="short">streamlab check {escape(folder)}\nstreamlab plot {escape(folder)}</pre>'
+    yield f'<pre class="short">streamlab check {folder}\nstreamlab plot {folder}</pre>'
     yield "<p>Do the experiment once more: save this, then <code>streamlab run experiment.toml</code>.</p>"
-    try:
-        text = (history.folder / "experiment.toml").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        text = f"experiment.toml cannot be read: {error}"
-    yield f"<pre>{escape(text)}</pre>"
+    yield f"<pre>{escape((history.folder / 'experiment.toml').read_text(encoding='utf-8', errors='replace'))}</pre>"

@@ -45,34 +45,36 @@ class Run:
         return judge(self.history)
 
     def plot(self) -> Picture:
-        """PEL by consumer and latency, one above the other."""
-        from streamlab.plot import overview
-
-        return overview(self.history)
+        """Who holds how many messages, and how long each took, on the same seconds."""
+        return self._timeline("overview")
 
     def plot_pel(self) -> Picture:
-        """The size of the pending entries list over time, by consumer."""
-        from streamlab.plot import pel
-
-        return pel(self.history)
+        """The pending entries list's size over time, by consumer."""
+        return self._timeline("pel")
 
     def plot_latency(self) -> Picture:
-        """How long each message took, from its due time to done."""
-        from streamlab.plot import latency
+        """How long each message took from its due time to its first done, at the time when it was due.
 
-        return latency(self.history)
+        What was reclaimed, done twice or dead-lettered (until it was) is marked apart; the quantiles are those of the
+        messages that were due in the same window of time.
+        """
+        return self._timeline("latency")
 
     def plot_backlog(self) -> Picture:
-        """What the group has not read yet, and the stream's length, over time."""
-        from streamlab.plot import backlog
+        """Entries that the group has not read yet (lag), and entries in the stream.
 
-        return backlog(self.history)
+        Redis does not always know the lag (after XDEL, XTRIM or XGROUP SETID): there it is a gap, and no zero.
+        """
+        return self._timeline("backlog")
 
     def plot_rate(self) -> Picture:
-        """Messages a second: added, done, and delivered again."""
-        from streamlab.plot import rate
+        """Messages a second, in steps: added to the stream, done, and delivered again."""
+        return self._timeline("rate")
 
-        return rate(self.history)
+    def _timeline(self, name: str) -> Picture:
+        from streamlab.plot import timeline
+
+        return timeline(name, self.history)
 
     def plot_lanes(self, start: float | None = None, end: float | None = None) -> Picture:
         """A lane a worker, a bar a message, an arrow a claim; `start` and `end` (s) show a part. Raises UsageError."""

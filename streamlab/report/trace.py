@@ -1,4 +1,4 @@
-"""The trace of one message, from its due time to its ack: as a text, a table and a drawing."""
+"""The trace of one message, from its due time to its ack: as a text or a table, and who held it as a picture."""
 
 from __future__ import annotations
 
@@ -78,7 +78,20 @@ class Trace:
     def lines(self) -> list[tuple[float, str, str]]:
         """Time (s since the run's start), who, and what, in order."""
         end = self.events["time"].iloc[-1]
-        lines = self._told(incarnations=True)
+        due = self.events["due"].dropna()
+        lines = [(float(due.iloc[0]), "plan", "due")] if len(due) else []
+        faults = {record.index: record.name for record in self.history.faults["record"]}
+        for event in self.events.to_dict("records"):
+            kind, who, note = str(event["kind"]), str(event["process"]), str(event["note"])
+            what, delivery = _IN_WORDS.get(kind, kind), f" (delivery {event['deliveries']})" * (event["deliveries"] > 0)
+            if who == "wire":
+                who, what = "Redis", f"{what} {note}".strip() + delivery
+            elif kind == "fault_hit":
+                what = f"was hit by {faults.get(hit_by(note), 'a fault')}"
+            else:
+                who += f" (incarnation {event['incarnation']})" if event["incarnation"] > 1 else ""
+                what += delivery + (f": {note}" if note else "")
+            lines.append((float(event["time"]), who, what))
         for fault in self.faults.to_dict("records"):
             lines.append((float(fault["start"]), "lab", str(fault["name"])))
             if fault["start"] < fault["end"] <= end:
@@ -86,32 +99,12 @@ class Trace:
         return sorted(lines, key=lambda line: line[0])
 
     def plot(self) -> Picture:
-        """Lanes for the plan, the producer, Redis and the workers; the faults shaded."""
-        from streamlab.plot import trace
+        """Who held it from when to when, from its due time to the end of its trace; the faults shaded."""
+        from streamlab.plot import lanes
 
-        return trace(self.title, self.history, self.events, self._told(incarnations=False), self.faults)
-
-    def _told(self, incarnations: bool) -> list[tuple[float, str, str]]:
-        """What the plan and the processes say; a worker as its `incarnations`, or as one."""
-        due = self.events["due"].dropna()
-        lines = [(float(due.iloc[0]), "plan", "due")] if len(due) else []
-        faults = {record.index: record.name for record in self.history.faults["record"]}
-        for event in self.events.to_dict("records"):
-            kind, who = str(event["kind"]), str(event["process"])
-            if who == "wire":
-                who = "Redis"
-            elif incarnations and event["incarnation"] > 1:
-                who += f" (incarnation {event['incarnation']})"
-            what = _IN_WORDS.get(kind, kind)
-            if who == "Redis" and event["note"]:
-                what += f" {event['note']}"
-            what += f" (delivery {event['deliveries']})" if event["deliveries"] else ""
-            if kind == "fault_hit":
-                what = f"was hit by {faults.get(hit_by(event['note']), 'a fault')}"
-            elif who != "Redis" and event["note"]:
-                what += f": {event['note']}"
-            lines.append((float(event["time"]), who, what))
-        return sorted(lines, key=lambda line: line[0])
+        begin, end = self.events[["due", "time"]].min().min(), self.lines()[-1][0]
+        pad = 0.02 * max(end - begin, 0.05)
+        return lanes(self.history, begin - pad, end + pad, entries=self.entries, title=self.title)
 
     @property
     def title(self) -> str:
@@ -132,19 +125,15 @@ class Trace:
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))
 
-    def table(self) -> str:
-        """The lines as an HTML table."""
+    def _repr_html_(self) -> str:
         left = "<td style='text-align: left'>"
         rows = "".join(
             f"<tr><td>{time:+.3f} s</td>{left}{escape(who)}</td>{left}{escape(what)}</td></tr>"
             for time, who, what in self.lines()
         )
-        return f"<table>{rows}</table>"
-
-    def _repr_html_(self) -> str:
         picture = b64encode(self.plot()._repr_png_()).decode()
-        drawn = f"<img src='data:image/png;base64,{picture}' alt='The same as a drawing' style='max-width: 100%'>"
-        return f"<b>{escape(self.title)}</b>, seconds since the start{self.table()}{drawn}"
+        drawn = f"<img src='data:image/png;base64,{picture}' alt='Who held it' style='max-width: 100%'>"
+        return f"<b>{escape(self.title)}</b>, seconds since the start<table>{rows}</table>{drawn}"
 
 
 def _faults_around(history: History, events: pd.DataFrame) -> pd.DataFrame:

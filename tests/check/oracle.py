@@ -8,9 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from streamlab.history import History
 
 GETS = ("read", "claimed", "own")
+OFFERED = ("adding", "added", "unknown", "refused")
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,9 @@ class Oracle:
         self.outcome: dict[str, Any] = history.outcome or {"ended": "interrupted"}
         self.events: dict[int, list[Event]] = {}
         for row in history.events.to_dict("records"):
-            if row["job"] == row["job"] and row["job"] is not None and str(row["job"]) != "<NA>":
-                event = Event(
-                    row["time"], row["kind"], row["entry"], (row["process"], row["incarnation"]), row["deliveries"]
-                )
+            if pd.notna(row["job"]):
+                who = row["process"], row["incarnation"]
+                event = Event(row["time"], row["kind"], row["entry"], who, row["deliveries"])
                 self.events.setdefault(int(row["job"]), []).append(event)
         self.jobs = sorted(job for job, events in self.events.items() if any(e.kind in OFFERED for e in events))
         table = history.entries
@@ -48,9 +50,7 @@ class Oracle:
         times = self.count(job, "done")
         effects = self.effects(job)
         facts = {
-            "unknown_adds": self.count(job, "adding")
-            and not self.count(job, "added")
-            and not self.count(job, "refused"),
+            "unknown_adds": self.count(job, "adding") and not self.count(job, "added", "refused"),
             "produced_twice": len(self.entries(job)) > 1 or self.kept(job) > 1,
             "redelivered": self.count(job, *GETS) > 1 or max(e.deliveries for e in self.events[job]) > 1,
             "reclaimed": any(self.claims(job)),
@@ -70,9 +70,7 @@ class Oracle:
             return "done"
         if self.count(job, "dead"):
             return "dead_lettered"
-        left = self.in_entries(job, self.outcome.get("pending", ())) or self.in_entries(
-            job, self.outcome.get("undelivered", ())
-        )
+        left = any(self.in_entries(job, self.outcome.get(where, ())) for where in ("pending", "undelivered"))
         wire = self.count(job, "wire_added", "wire_delivered", "wire_claimed", "wire_acked")
         seen = self.count(job, *GETS) or wire or left or self.kept(job)
         knows = "added" if self.count(job, "added") else "refused" if self.count(job, "refused") else ""
@@ -135,9 +133,8 @@ class Oracle:
         found = []
         for entry in self.entries(job):
             gets: list[Event] = []
-            mine = [e for e in self.events[job] if e.entry == entry and e.kind in (*GETS, "acked")]
             raw: list[Event] = []
-            for e in mine:
+            for e in [e for e in self.events[job] if e.entry == entry and e.kind in (*GETS, "acked")]:
                 if e.kind == "acked":
                     found.append(bool(gets) and gets[-1].who != e.who)
                     continue
@@ -171,6 +168,3 @@ class Oracle:
         done = [e.time for e in self.events[job] if e.kind == "done"]
         entries = [tuple(map(int, entry.split("-"))) for entry in self.entries(job)]
         return (min(entries), min(done)) if done and entries else None
-
-
-OFFERED = ("adding", "added", "unknown", "refused")

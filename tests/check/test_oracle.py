@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from streamlab.check import judge
 from streamlab.check.classes import CLASSES
-from streamlab.check.facts import FATES, Facts, evidence
-from streamlab.check.losses import PLACES
+from streamlab.check.fates import FATES, Facts, names
+from streamlab.check.where_lost import PLACES
 from streamlab.history import History
 from tests.check.oracle import Oracle
 from tests.histories import Story
@@ -34,9 +34,9 @@ def histories(draw: st.DrawFn, folder: st.SearchStrategy[Story]) -> History:
             story.wire(draw(st.sampled_from(WIRE_KINDS)), at, job)
             continue
         entry = Story.entry(job) if draw(st.integers(0, 5)) else f"{job + 1}-0"
-        who, life = f"worker-{draw(st.integers(1, 2))}", draw(st.integers(1, 2))
+        who, incarnation = f"worker-{draw(st.integers(1, 2))}", draw(st.integers(1, 2))
         kind = draw(st.sampled_from((*WORKER_KINDS, "done", "done", "acked")))
-        story.event(kind, who, at, job, life=life, entry=entry, deliveries=draw(st.integers(0, 2)))
+        story.event(kind, who, at, job, incarnation=incarnation, entry=entry, deliveries=draw(st.integers(0, 2)))
     if draw(st.booleans()):
         removed = draw(st.lists(entries, max_size=2))
         at = draw(st.sampled_from([0.05, 0.35, 0.6]))
@@ -66,7 +66,7 @@ def test_the_checker_says_what_the_oracle_says(tmp_path_factory: pytest.TempPath
     history = data.draw(histories(story))
     oracle, verdict, jobs = Oracle(history), judge(history), Facts(history).jobs
     assert jobs.index.tolist() == oracle.jobs
-    named = dict(zip(jobs.index, evidence(jobs), strict=True))
+    named = dict(zip(jobs.index, names(jobs), strict=True))
     expected = {job: oracle.classes(job) for job in oracle.jobs}
     for name in CLASSES.keys() - NOT_ASKED:
         assert verdict.evidence[name] == [named[job] for job, classes in expected.items() if name in classes], name
@@ -74,3 +74,4 @@ def test_the_checker_says_what_the_oracle_says(tmp_path_factory: pytest.TempPath
     # Each job once among the fates, each lost one once among the places: that is what "accounted for" means.
     assert sum(verdict.counts[fate] for fate in FATES) == verdict.counts["jobs"] == len(oracle.jobs)
     assert sum(verdict.counts[place] for place in PLACES) == verdict.counts["lost"] == len(verdict.lost)
+    assert (verdict.verdict == "invalid") == bool(verdict.lost or verdict.stuck or verdict.unexpected)

@@ -23,7 +23,6 @@ def test_a_delivery_ends_with_the_ack(tmp_path: Path) -> None:
     assert found["start"].tolist() == pytest.approx([0.01, 0.11, 0.21])
     assert found["end"].tolist() == pytest.approx([0.04, 0.14, 0.24])
     assert found["done"].tolist() == pytest.approx([0.03, 0.13, 0.23])
-    assert found["ended"].tolist() == ["acked"] * 3
     assert found["job"].tolist() == [0, 1, 2]
     assert not found["again"].any()
     assert (found["claimed_from"] == -1).all()
@@ -34,7 +33,6 @@ def test_a_claim_ends_a_delivery_and_a_zombie_goes_on_talking(tmp_path: Path) ->
     assert (first["end"], first["done"], first["last"]) == pytest.approx((1.2, 1.5, 1.51))
     assert (second["start"], second["end"], second["done"]) == pytest.approx((1.2, 1.23, 1.22))
     assert (first["again"], second["again"], second["reclaimed"]) == (False, True, True)
-    assert (first["ended"], second["ended"]) == ("claimed", "acked")
     assert (first["claimed_from"], second["claimed_from"]) == (-1, 0)
 
 
@@ -51,40 +49,27 @@ def test_who_reads_too_late_holds_nothing(tmp_path: Path) -> None:
 
 def test_a_restarted_worker_takes_up_its_own(tmp_path: Path) -> None:
     story = Story(tmp_path).add(0, 0.1).work(0, "worker-1", 0.2, "read started")
-    first, own = story.work(0, "worker-1", 1.0, "own done acked", life=2).end().load().deliveries.to_dict("records")
+    first, own = (
+        story.work(0, "worker-1", 1.0, "own done acked", incarnation=2).end().load().deliveries.to_dict("records")
+    )
     assert (first["incarnation"], first["end"]) == (1, 1.0)
     assert (own["incarnation"], own["again"], own["claimed_from"]) == (2, True, -1), "no arrow from a lane to itself"
 
 
-def test_of_two_dones_of_one_delivery_the_first_counts(tmp_path: Path) -> None:
-    story = Story(tmp_path).add(0, 0.1).work(0, "worker-1", 0.2, "read started done done acked")
-    (one,) = story.end().load().deliveries.to_dict("records")
-    assert (one["done"], one["last"]) == pytest.approx((0.22, 0.24))
+def test_the_wire_tells_an_ack_whose_reply_was_slow_or_cut(tmp_path: Path) -> None:
+    """The entry was nobody else's meanwhile: who waits for the reply to its XACK is no zombie."""
+    for reply, last in (("", 0.22), ("acked", 0.5)):
+        story = Story(tmp_path / f"reply {reply}").add(0, 0.1).work(0, "worker-1", 0.2, "read started done")
+        history = story.wire("acked", 0.5, 0).work(0, "worker-1", 0.8, reply).load()
+        (one,) = history.deliveries.to_dict("records")
+        assert (one["end"], one["last"]) == (0.5, last)
 
 
-def test_the_wire_tells_an_ack_whose_reply_was_cut(tmp_path: Path) -> None:
-    story = Story(tmp_path).add(0, 0.1).work(0, "worker-1", 0.2, "read started done")
-    found = story.event("wire_acked", "wire", 0.5, 0, note="worker-1").end().load().deliveries
-    assert found["end"].tolist() == [0.5]
-
-
-def test_who_waits_for_the_reply_to_its_xack_is_no_zombie(tmp_path: Path) -> None:
-    """The wire saw the XACK long before the slow reply came: the entry was nobody else's meanwhile."""
-    story = Story(tmp_path).add(0, 0.1).work(0, "worker-1", 0.2, "read started done")
-    story.event("wire_acked", "wire", 0.5, 0, note="worker-1").work(0, "worker-1", 0.8, "acked")
-    history = story.end().load()
-    (one,) = history.deliveries.to_dict("records")
-    assert (one["end"], one["ended"], one["last"]) == (0.5, "wire_acked", 0.5)
-
-
-def test_how_a_delivery_ended(tmp_path: Path) -> None:
+def test_what_ends_a_delivery(tmp_path: Path) -> None:
     story = Story(tmp_path)
-    for job, last in enumerate(("acked", "dead", "deleted", "wire_acked", "disowned", "failed")):
+    for job, last in enumerate(("acked", "dead", "deleted", "wire_acked", "disowned", "failed", "retry")):
         story.add(job, 0.1).work(job, "worker-1", 0.2, f"read {last}")
-    found = story.load().deliveries
-    assert found["ended"].astype(object).tolist()[:5] == ["acked", "dead", "deleted", "wire_acked", "disowned"]
-    assert np.isnan(found["end"].iloc[5])
-    assert found["ended"].isna().tolist() == [False] * 5 + [True]
+    assert np.isnan(story.load().deliveries["end"]).tolist() == [False] * 5 + [True] * 2
 
 
 def test_each_event_knows_the_delivery_in_force(tmp_path: Path) -> None:
@@ -95,9 +80,4 @@ def test_each_event_knows_the_delivery_in_force(tmp_path: Path) -> None:
     assert history.in_force.tolist()[2:] == [0, 0, 1, 1, 1, 1, 1, 1]
     assert history.in_force[0] == -1
     assert history.events["kind"].iloc[history.deliveries["event"]].tolist() == ["read", "claimed"]
-
-
-def test_what_is_nobodys_is_no_delivery(tmp_path: Path) -> None:
-    history = Story(tmp_path).event("read", "worker-1", 0.1).event("phase", "lab", 0.2, note="run").load()
-    assert history.deliveries.empty
-    assert Story(tmp_path / "empty").load().deliveries.empty
+    assert Story(tmp_path / "other").event("read", "worker-1", 0.1).load().deliveries.empty, "it is about no entry"

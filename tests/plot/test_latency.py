@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamlab.plot import latency
+from streamlab.plot import timeline
 from tests.histories import Story
 from tests.plot.boxes import assert_readable, texts
 
@@ -23,7 +23,7 @@ def test_each_message_has_one_mark(tmp_path: Path) -> None:
     story.work(2, "worker-2", 1.2, "claimed started done acked", deliveries=2)
     story.work(3, "worker-1", 0.2, "read started failed").event("dead", "worker-1", 0.9, 3, note="permanent")
     story.work(5, "worker-1", 0.2, "read started done").event("dead", "worker-1", 0.9, 5, note="deliveries")
-    figure = latency(story.end(dead=[{"entry": Story.entry(3), "job": 3}]).load()).figure
+    figure = timeline("latency", story.end(dead=[{"entry": Story.entry(3), "job": 3}]).load()).figure
     lines = {str(line.get_label()): line for line in figure.axes[0].lines}
     took = {name: list(line.get_ydata()) for name, line in lines.items()}
     assert took.pop("never done (1)")
@@ -46,22 +46,9 @@ def test_quantiles_are_those_of_the_jobs_that_were_due_in_the_window(tmp_path: P
         took = 0.01 if job < 50 else 0.9 if job == 70 else 0.1
         story.add(job, due).event("read", "worker-1", due, job, deliveries=1)
         story.event("done", "worker-1", due + took, job, deliveries=1)
-    figure = latency(story.end().load()).figure
+    figure = timeline("latency", story.end().load()).figure
     middle, _, most = [patch.get_data() for patch in figure.axes[0].patches[:3]]
     assert middle.values == pytest.approx([0.01, 0.01, np.nan, 0.1, 0.1], abs=1e-5, nan_ok=True)
     assert most.values == pytest.approx([0.01, 0.01, np.nan, 0.1, 0.9], abs=1e-5, nan_ok=True)
     assert (middle.edges[0], middle.edges[-1]) == (0, pytest.approx(1.99))
     assert {"p50  100 ms", "p99  900 ms"} <= set(texts(figure)), "those of the whole run"
-
-
-def test_many_messages_are_drawn_as_density(tmp_path: Path) -> None:
-    story = Story(tmp_path)
-    for job in range(10_003):
-        if job < 3:
-            story.event("claimed", "worker-2", 0.5, job, deliveries=2)
-        story.add(job, job / 1000).event("done", "worker-2", job / 1000 + 0.01 + job % 7 / 10, job, deliveries=1)
-    figure = latency(story.end().load()).figure
-    assert {"normal: messages in a cell (10,000 in all)", "reclaimed (3)"} <= set(texts(figure))
-    (cells,) = figure.axes[0].collections
-    assert cells.get_array().sum() == 10_000
-    assert_readable(figure)

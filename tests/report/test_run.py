@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from streamlab.check import Verdict
-from streamlab.errors import DataError, MissingError, UsageError
+from streamlab.errors import MissingError, UsageError
 from streamlab.report import Run
 from tests.histories import Story, crash, healthy
 
@@ -44,88 +44,72 @@ def test_a_message_from_due_time_to_ack(run: Run) -> None:
     assert b64decode(picture).startswith(b"\x89PNG")
 
 
-def test_a_fault_that_began_before_the_message_and_one_that_ended(tmp_path: Path) -> None:
-    story = healthy(tmp_path, jobs=2).fault("restart", "redis", 0.05, 0.12).fault("pause", "redis", 0.01, 0.02)
-    lines = str(Run(story.write()).message(1)).splitlines()
-    assert [line.split("  ", 3)[-1].strip() for line in lines if " lab " in line] == [
-        "restart redis",
-        "restart redis is over",
-    ]
-
-
-def test_what_the_wire_saw_is_told_as_what_redis_did(tmp_path: Path) -> None:
-    story = Story(tmp_path).add(0, 0.1).work(0, "worker-1", 0.2)
-    story.event("wire_delivered", "wire", 0.19, 0, note="worker-1")
-    story.event("wire_cut", "wire", 0.3, 0, note="worker-1 XACK")
-    said = str(Run(story.write()).message(0))
-    assert "Redis     delivered it to worker-1" in said
-    assert "Redis     answered, and a fault cut the reply: worker-1 XACK" in said
-
-
 def test_a_message_by_any_of_its_names(run: Run) -> None:
-    traces = [str(run.message(name)) for name in (53, "53", "job 53", Story.entry(53))]
-    assert len(set(traces)) == 1
+    assert len({str(run.message(name)) for name in (53, "53", "job 53", Story.entry(53))}) == 1
+    for which in ("1-1", 9999, "job 9999", "", "nonsense", -1):
+        with pytest.raises(UsageError, match="expected an entry ID of this run"):
+            run.message(which)
 
 
-def test_a_fault_of_another_worker_is_not_in_its_trace(run: Run) -> None:
+def said(story: Story, which: str | int) -> str:
+    return str(Run(story.write()).message(which))
+
+
+def test_the_faults_in_a_trace_are_those_that_hit_its_holders(run: Run, tmp_path: Path) -> None:
     assert "kill" not in str(run.message(0))
     assert "worker-2" in str(run.message(5)), "the killed worker, in its better days"
     assert "kill" not in str(run.message(5))
-    assert "kill" not in str(run.message(60))
+    story = (
+        healthy(tmp_path / "redis", jobs=2).fault("restart", "redis", 0.05, 0.12).fault("pause", "redis", 0.01, 0.02)
+    )
+    told = [line.split("  ", 3)[-1].strip() for line in said(story, 1).splitlines() if " lab " in line]
+    assert told == ["restart redis", "restart redis is over"], "began before it; the other was over"
+    story = Story(tmp_path / "lost").add(0, 0.1).add(1, 0.2).work(1, "worker-1", 0.3)
+    story.fault("flushall", "redis", 0.8, 0.8, family="redis").fault(
+        "flushall", "redis", 1.6, 1.6, family="redis"
+    ).end()
+    assert said(story, 0).endswith("+0.800 s  lab       flushall redis"), "what came after a message that did not end"
+    assert "flushall" not in said(story, 1)
 
 
-def test_a_fault_of_redis_is_in_every_trace(tmp_path: Path) -> None:
-    run = Run(healthy(tmp_path).fault("restart", "redis", 0.02).write())
-    assert "restart redis" in str(run.message(0))
-
-
-def test_notes_and_later_incarnations_are_told_and_escaped(tmp_path: Path) -> None:
+def test_what_the_wire_saw_and_what_was_hit_is_told_in_words(tmp_path: Path) -> None:
     story = (
         Story(tmp_path)
         .add(0, 0.1)
-        .work(0, "worker-1", 0.2, "read started")
-        .event("failed", "worker-1", 0.3, 0, note="<b>")
+        .work(0, "worker-1", 0.2)
+        .wire("delivered", 0.19, 0)
+        .fault("fail", "all", 0.0, index=3)
     )
-    run = Run(story.work(0, "worker-1", 0.4, "own", life=2, deliveries=2).write())
-    trace = run.message(0)
+    told = said(story.wire("cut", 0.3, 0, "worker-1 XACK").hit("worker-1", 0.3, 0, index=3), 0)
+    assert "Redis     delivered it to worker-1" in told
+    assert "Redis     answered, and a fault cut the reply: worker-1 XACK" in told
+    assert "worker-1  was hit by fail all" in told
+
+
+def test_notes_and_later_incarnations_are_told_and_escaped(tmp_path: Path) -> None:
+    story = Story(tmp_path).add(0, 0.1).work(0, "worker-1", 0.2, "read started")
+    story.event("failed", "worker-1", 0.3, 0, note="<b>").work(0, "worker-1", 0.4, "own", incarnation=2, deliveries=2)
+    trace = Run(story.write()).message(0)
     assert "worker-1                  failed: <b>" in str(trace)
     assert "worker-1 (incarnation 2)  read it again from its own pending entries (delivery 2)" in str(trace)
     assert "&lt;b&gt;" in trace._repr_html_()
 
 
 def test_an_entry_that_is_nobodys(tmp_path: Path) -> None:
-    run = Run(healthy(tmp_path).event("read", "worker-1", 0.9, entry="9-9").write())
-    assert str(run.message("9-9")).splitlines() == [
+    assert said(healthy(tmp_path).event("read", "worker-1", 0.9, entry="9-9"), "9-9").splitlines() == [
         "message 9-9, no job of this run; seconds since the start",
         "  +0.900 s  worker-1  read it",
     ]
 
 
-@pytest.mark.parametrize("which", ["1-1", 9999, "job 9999", "", "nonsense", -1])
-def test_a_message_that_is_not_there(run: Run, which: str | int) -> None:
-    with pytest.raises(UsageError, match="expected an entry ID of this run"):
-        run.message(which)
-
-
 def test_files(run: Run) -> None:
     data = json.loads(run.save_verdict().read_text())
-    assert data["verdict"] == "valid"
-    assert {"jobs", "done", "lost", "reclaimed", "redelivered", "done_twice", "dead_lettered"} <= set(data["counts"])
     assert Verdict(**data) == run.verdict
     names = ["pel.png", "latency.png", "lanes.png", "backlog.png", "rate.png"]
     assert [path.name for path in run.save_pictures()] == names
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in run.folder.glob("*.png"))
+    assert all((run.folder / name).read_bytes().startswith(b"\x89PNG") for name in names)
     first = (run.folder / "verdict.json").read_bytes()
-    assert Run(run.folder).save_verdict().read_bytes() == first, (
-        "judged again, from the saved history: bit for bit the same"
-    )
-
-
-def test_plots(run: Run) -> None:
-    assert run.plot()._repr_png_().startswith(b"\x89PNG")
-    assert run.plot_lanes(start=1, end=2).figure.axes[0].get_xlim() == (1, 2)
-    with pytest.raises(UsageError, match="start before end"):
-        run.plot_lanes(start=2, end=1)
+    assert Run(run.folder).save_verdict().read_bytes() == first, "judged again from the saved history: the same"
 
 
 def test_repr_is_one_line_and_reads_nothing(tmp_path: Path, run: Run) -> None:
@@ -133,11 +117,5 @@ def test_repr_is_one_line_and_reads_nothing(tmp_path: Path, run: Run) -> None:
     assert run.verdict
     assert repr(run) == f"Run('{run.folder}'): valid: 120 added, 120 done, 0 lost, 3 reclaimed, 0 done twice"
     assert "valid" in run._repr_html_()
-
-
-def test_no_history_is_said_when_it_is_needed(tmp_path: Path) -> None:
     with pytest.raises(MissingError):
         _ = Run(tmp_path / "nowhere").verdict
-    (tmp_path / "experiment.toml").write_text("=")
-    with pytest.raises(DataError):
-        _ = Run(tmp_path).history

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,31 +12,42 @@ from streamlab.history import History
 from streamlab.history.fault_record import FaultRecord
 from streamlab.history.log import parse_entry
 
+
+class Place(NamedTuple):
+    """Where jobs can be lost: a short name, its definition, and the family of faults that can do it."""
+
+    short: str
+    says: str
+    family: str = ""
+
+
 #: The places in which a job can be lost, each a class of its own.
 PLACES = {
     # Where somebody else's worker or producer ran, which may delete unseen, a fault must tell that Redis lost
     # something. FLUSHALL is such a fault: the queue had no part in it.
-    "lost_by_redis": "Lost: not acknowledged, and gone from the stream, though nothing in the run is known to have "
-    "deleted it.",
+    "lost_by_redis": Place(
+        "by Redis",
+        "Lost: not acknowledged, and gone from the stream, though nothing in the run is known to have deleted it.",
+        "redis",
+    ),
     # By a fault of an operator, as its note tells, or by somebody unseen where a worker found the entry gone.
-    "lost_removed": "Lost: its entry was trimmed or deleted before anybody had acknowledged it.",
-    "lost_acked": "Lost: acknowledged, though nobody had done it.",
+    "lost_removed": Place(
+        "removed", "Lost: its entry was trimmed or deleted before anybody had acknowledged it.", "operator"
+    ),
+    "lost_acked": Place("acked before done", "Lost: acknowledged, though nobody had done it."),
     # XGROUP DELCONSUMER and XGROUP DESTROY throw pending entries away; XREADGROUP NOACK never makes any.
-    "lost_discarded": "Lost: delivered and still in the stream, but no longer pending, though nobody acknowledged it.",
-    "lost_skipped": "Lost: still in the stream and never delivered, though the group's cursor has gone past it.",
-    "lost_unexplained": "Lost, and nothing that was written down tells where.",
+    "lost_discarded": Place(
+        "discarded",
+        "Lost: delivered and still in the stream, but no longer pending, though nobody acknowledged it.",
+        "operator",
+    ),
+    "lost_skipped": Place(
+        "skipped",
+        "Lost: still in the stream and never delivered, though the group's cursor has gone past it.",
+        "operator",
+    ),
+    "lost_unexplained": Place("unexplained", "Lost, and nothing that was written down tells where."),
 }
-#: What a reader calls them in short, behind "lost".
-IN_SHORT = {
-    "lost_by_redis": "by Redis",
-    "lost_removed": "removed",
-    "lost_acked": "acked before done",
-    "lost_discarded": "discarded",
-    "lost_skipped": "skipped",
-    "lost_unexplained": "unexplained",
-}
-#: Faults of this family can lose jobs there.
-FAMILIES = {"lost_by_redis": "redis", **dict.fromkeys(("lost_removed", "lost_discarded", "lost_skipped"), "operator")}
 
 _Bools = npt.NDArray[np.bool_]
 

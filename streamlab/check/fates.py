@@ -1,4 +1,4 @@
-"""What became of every job: the ground on which the classes stand."""
+"""What became of every job, `Facts.jobs`: done, lost, stuck...; `where_lost` tells where a lost one was lost."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from streamlab.check.losses import places
 from streamlab.check.recovery import Stranding, strandings
+from streamlab.check.where_lost import places
 from streamlab.history import History
 from streamlab.history.log import WIRE
 
@@ -34,24 +34,15 @@ class Facts:
 
     history: History
 
+    @cached_property
+    def strandings(self) -> list[Stranding]:
+        """What the faults left stranded."""
+        return strandings(self.history)
+
     @property
     def settled(self) -> bool:
         """Whether the run came to its end, so that what the server held then is known."""
-        return self.history.outcome is not None and self.history.outcome["ended"] != "interrupted"
-
-    @property
-    def outcome(self) -> dict[str, Any]:
-        """How the run ended; nothing on the server where nobody looked."""
-        return self.history.outcome or {
-            "ended": "interrupted",
-            "pending": {},
-            "undelivered": [],
-            "dead": [],
-            "jobs": {},
-            "effects": {},
-            "effects_counted": False,
-            "idempotent": False,
-        }
+        return bool(self.history.outcome["ended"] != "interrupted")
 
     @cached_property
     def jobs(self) -> pd.DataFrame:
@@ -61,12 +52,12 @@ class Facts:
         found the effect), `kept` (how many entries of it the stream held in the end), `seen` (by a worker, the wire,
         the witness, or in Redis in the end), `fate` (of `FATES`), `place` (where it was lost, of `PLACES`; '' = not).
         """
-        jobs = self.history.jobs
+        jobs, outcome = self.history.jobs, self.history.outcome
         jobs = jobs[(jobs["adding"] != "").to_numpy()].copy()
-        pending = self._jobs_of(set(self.outcome["pending"]))
+        pending = self._jobs_of(set(outcome["pending"]))
         jobs["pending"] = jobs.index.isin(pending)
-        jobs["on_server"] = jobs.index.isin(pending | self._jobs_of(set(self.outcome["undelivered"])))
-        effects = pd.Series({int(job): times for job, times in self.outcome["effects"].items()}, dtype="int64")
+        jobs["on_server"] = jobs.index.isin(pending | self._jobs_of(set(outcome["undelivered"])))
+        effects = pd.Series({int(job): times for job, times in outcome["effects"].items()}, dtype="int64")
         jobs["effects"] = effects.reindex(jobs.index, fill_value=0)
         jobs["kept"] = self._kept["job"].value_counts().reindex(jobs.index, fill_value=0)
         handled = (jobs["delivered"] > 0) | (jobs["times_done"] > 0) | (jobs["effects"] > 0) | jobs["dead"]
@@ -80,19 +71,14 @@ class Facts:
     @property
     def torn(self) -> set[int]:
         """The jobs of which one entry is dead-lettered and pending, or dead-lettered and done."""
-        events, dead = self.history.events, self.outcome["dead"]
-        buried = {str(row.get("entry") or "") for row in dead} | set(events.loc[events["kind"] == "dead", "entry"])
+        events, dead = self.history.events, self.history.outcome["dead"]
+        buried = {row["entry"] for row in dead} | set(events.loc[events["kind"] == "dead", "entry"])
         done = set(events.loc[(events["kind"] == "done") & events["entry"].isin(buried), "entry"])
         # Of a dead letter that does not say where it came from, all entries of its job are meant.
-        nameless = {int(row["job"]) for row in dead if not row.get("entry") and row.get("job") is not None}
+        nameless = {row["job"] for row in dead if not row["entry"] and row["job"] is not None}
         jobs = self.jobs[self.jobs.index.isin(nameless)]
         torn = set(jobs.index[(jobs["times_done"] > 0) | jobs["pending"]])
-        return torn | self._jobs_of((buried - {""}) & (done | set(self.outcome["pending"])))
-
-    @cached_property
-    def strandings(self) -> list[Stranding]:
-        """What the faults left stranded."""
-        return strandings(self.history)
+        return torn | self._jobs_of((buried - {""}) & (done | set(self.history.outcome["pending"])))
 
     @property
     def _kept(self) -> pd.DataFrame:
@@ -101,24 +87,21 @@ class Facts:
         return pd.DataFrame({"entry": [], "job": []}) if entries is None else entries
 
     def _fates(self, jobs: pd.DataFrame) -> npt.NDArray[Any]:
-        refused = (jobs["adding"] == "refused") & ~jobs["seen"]
-        unsettled = np.full(len(jobs), not self.settled)
-        exists = (jobs["adding"] == "added") | jobs["seen"]
         cases = {  # the first that is true counts: lost is what is left of all that were added
             "done": (jobs["times_done"] > 0) | (jobs["effects"] > 0),
             "dead_lettered": jobs["dead"],
-            "not_added": refused,
-            "unknown": unsettled,
+            "not_added": (jobs["adding"] == "refused") & ~jobs["seen"],
+            "unknown": np.full(len(jobs), not self.settled),
             "stuck": jobs["on_server"],
-            "lost": exists,
+            "lost": (jobs["adding"] == "added") | jobs["seen"],
         }
         return np.select([np.asarray(case, dtype=bool) for case in cases.values()], list(cases), default="unknown")
 
     def _jobs_of(self, entries: set[str]) -> set[int]:
         """The jobs that these entries carry, as events or the lab tell it."""
-        events = self.history.events
-        told = events.loc[events["entry"].isin(entries) & events["job"].notna(), "job"]
-        return {int(job) for job in told.unique()} | {int(j) for e, j in self.outcome["jobs"].items() if e in entries}
+        events, told = self.history.events, self.history.outcome["jobs"]
+        jobs = events.loc[events["entry"].isin(entries), "job"].dropna().unique()
+        return {int(job) for job in jobs} | {job for entry, job in told.items() if entry in entries}
 
     @cached_property
     def strays(self) -> list[str]:
@@ -127,7 +110,7 @@ class Facts:
         An entry that was only found deleted, or only left on the server, shows no job. Where an add got no answer
         and was never seen, it may be that one, and is not held against anybody.
         """
-        events, jobs, outcome = self.history.events, self.history.jobs, self.outcome
+        events, jobs, outcome = self.history.events, self.history.jobs, self.history.outcome
         nobodys = events[events["job"].isna() & (events["entry"] != "") & ~events["kind"].isin(WIRE)]
         silent = set(nobodys.loc[nobodys["kind"] == "deleted", "entry"])
         handled = set(nobodys.loc[nobodys["kind"] != "deleted", "entry"])
@@ -140,10 +123,10 @@ class Facts:
             silent = set()
         foreign = jobs[((jobs["adding"] == "") | ((jobs["adding"] == "refused") & (jobs["delivered"] > 0))).to_numpy()]
         left_foreign = {entry for entry, job in left.items() if job >= 0 and job not in jobs.index}
-        return sorted(handled | silent | left_foreign) + evidence(foreign)
+        return sorted(handled | silent | left_foreign) + names(foreign)
 
 
-def evidence(jobs: pd.DataFrame) -> list[str]:
+def names(jobs: pd.DataFrame) -> list[str]:
     """How a reader finds these jobs again: the entry ID, or 'job 7' where there is no entry."""
     entries = jobs["entry"].astype("object")
     return [entry or f"job {job}" for job, entry in zip(jobs.index, entries, strict=True)]
