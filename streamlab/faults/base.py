@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
+
+from redis import Redis
 
 from streamlab.errors import UsageError
+from streamlab.faults.proxy import Proxy
 from streamlab.history.fault_record import FaultRecord
 from streamlab.schema import Checked, Seconds
-
-if TYPE_CHECKING:
-    from streamlab.lab.context import RunContext
+from streamlab.servers import Server
 
 Family = Literal["worker", "wire", "redis", "operator"]
 
@@ -21,6 +22,30 @@ Family = Literal["worker", "wire", "redis", "operator"]
 ONE, ALL, OLDEST = "one", "all", "oldest"
 #: Has connections, and is no worker.
 PRODUCER = "producer"
+
+
+class RunContext(Protocol):
+    """What a fault may reach of a run; `lab.context` says what each does."""
+
+    server: Server
+    client: Redis
+    proxy: Proxy | None
+    stream: str
+    group: str
+    custom: bool
+    settings: dict[str, list[tuple[int, str]]]
+
+    def workers(self) -> list[str]: ...
+    def alive(self, worker: str) -> bool: ...
+    def pending(self, worker: str) -> int: ...
+    def oldest(self) -> str: ...
+    def pause(self, worker: str, by: int) -> None: ...
+    def resume(self, worker: str, by: int) -> bool: ...
+    def kill(self, worker: str) -> None: ...
+    def spawn(self, worker: str) -> None: ...
+    def twin(self, worker: str) -> str: ...
+    def order(self, worker: str, index: int, order: Mapping[str, Any] | None) -> None: ...
+    def arrive(self, rate: float | None) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)

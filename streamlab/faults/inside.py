@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from streamlab.errors import UnsupportedError
-from streamlab.faults.base import TargetedFault
+from streamlab.faults.base import RunContext, TargetedFault
 from streamlab.history.fault_record import FaultRecord
 from streamlab.schema import CountOrZero, Positive
-
-if TYPE_CHECKING:
-    from streamlab.lab.context import RunContext
 
 Checkpoint = Literal["read", "started", "done", "acked"]
 
@@ -28,14 +25,10 @@ class Inside(TargetedFault, family="worker", inside=True):
     def strike(self, context: RunContext, record: FaultRecord) -> Iterator[None]:
         record.said = self.sentence(record)
         for name in self.targets(context):
-            context.order(name, record.index, self.order())
+            context.order(name, record.index, {"do": self.kind} | vars(self))
         yield
         for name in self.targets(context):
             context.order(name, record.index, None)
-
-    def order(self) -> dict[str, Any]:
-        """What the worker's process is told: the kind, and its settings."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +42,6 @@ class Slow(Inside, kind="slow", state="slow", says="{whom} takes {by:g} s longer
 
     by: Positive
     seconds: Positive
-
-    def order(self) -> dict[str, Any]:
-        return {"do": "slow", "by": self.by}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +58,6 @@ class Fail(Inside, kind="fail"):
     times: CountOrZero = 1
     job: CountOrZero | None = None
     seconds: Positive | None = None
-
-    def order(self) -> dict[str, Any]:
-        return {"do": "fail", "times": self.times, "job": self.job}
 
     def sentence(self, record: FaultRecord) -> str:
         what = "every message" if self.job is None else f"job {self.job}"
@@ -107,6 +94,3 @@ class Crash(Inside, kind="crash", kills=True, says="{whom} dies as soon as it ha
         for name in self.targets(context):
             if not context.alive(name):
                 context.spawn(name)
-
-    def order(self) -> dict[str, Any]:
-        return {"do": "crash", "after": self.after}

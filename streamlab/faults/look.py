@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from streamlab.lab.context import RunContext
+from streamlab.faults.base import RunContext
 
 #: Entry IDs that a fault writes down at most; its `hit` has the full number.
 LISTED = 1000
 
-# KEYS[1] stream. ARGV[1] group, ARGV[2] IDs to list at most, ARGV[3] where to end ('+', or '(' and an ID),
-# ARGV[4..] a command to be run behind the look. A script, so that nothing happens between the two.
+# KEYS[1] stream. ARGV[1] group, ARGV[2] where to end ('+', or '(' and an ID), ARGV[3..] a command to be run behind the
+# look. A script, so that nothing happens between the two.
 _LOOK = """
-local key, group, most, upto = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local key, group, upto = KEYS[1], ARGV[1], ARGV[2]
 local length, newest = redis.call('XLEN', key), redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)
-local pending, held, undelivered, unread, seen = 0, {}, 0, {}, {}
-local from = '-'
+local held, unread, seen, from = {}, {}, {}, '-'
 for _, row in ipairs(redis.call('EXISTS', key) == 1 and redis.call('XINFO', 'GROUPS', key) or {}) do
   local it = {}
   for i = 1, #row, 2 do it[row[i]] = row[i + 1] end
@@ -27,8 +24,7 @@ for _, row in ipairs(redis.call('EXISTS', key) == 1 and redis.call('XINFO', 'GRO
     for _, entry in ipairs(redis.call('XPENDING', key, group, '-', upto, math.max(1, it.pending))) do
       local id = entry[1]
       if #redis.call('XRANGE', key, id, id) == 1 then
-        pending, seen[id] = pending + 1, true
-        if pending <= most then held[pending] = id end
+        held[#held + 1], seen[id] = id, true
       end
     end
   end
@@ -36,15 +32,12 @@ end
 repeat
   local rows = redis.call('XRANGE', key, from, upto, 'COUNT', 1000)
   for _, row in ipairs(rows) do
-    if not seen[row[1]] then
-      undelivered = undelivered + 1
-      if undelivered <= most then unread[undelivered] = row[1] end
-    end
+    if not seen[row[1]] then unread[#unread + 1] = row[1] end
   end
   if #rows > 0 then from = '(' .. rows[#rows][1] end
 until #rows < 1000
-if #ARGV > 3 then redis.call(unpack(ARGV, 4)) end
-return {length, newest[1] and newest[1][1] or '', pending, held, undelivered, unread}
+if #ARGV > 2 then redis.call(unpack(ARGV, 3)) end
+return {length, newest[1] and newest[1][1] or '', held, unread}
 """
 
 
@@ -55,23 +48,19 @@ class Look:
     Attributes:
         length: entries in the stream.
         newest: ID of the last one; '' for an empty stream.
-        pending: pending entries that the stream still holds.
-        held: their IDs, the oldest first, at most `LISTED`.
-        undelivered: entries that the group has not delivered and nobody holds; without a group all of them.
-        unread: their IDs, as above.
+        held: IDs of pending entries that the stream still holds, the oldest first.
+        unread: of entries that the group has not delivered and nobody holds; without a group of all.
     """
 
     length: int
     newest: str
-    pending: int
-    held: Sequence[str]
-    undelivered: int
-    unread: Sequence[str]
+    held: list[str]
+    unread: list[str]
 
     @property
     def unfinished(self) -> int:
         """How many entries are yet to be acknowledged."""
-        return self.pending + self.undelivered
+        return len(self.held) + len(self.unread)
 
     @property
     def entries(self) -> list[str]:
@@ -81,7 +70,7 @@ class Look:
 
 def look(context: RunContext, *command: str, upto: str = "+") -> Look:
     """Look at what is unfinished up to an ID (`(ID` for below it), and run a command in the same moment."""
-    reply: Any = context.client.eval(_LOOK, 1, context.stream, context.group, LISTED, upto, *command)
+    reply: Any = context.client.eval(_LOOK, 1, context.stream, context.group, upto, *command)
     return Look(*reply)
 
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from streamlab.errors import UnsupportedError, UsageError
+from streamlab.errors import UnsupportedError
+from streamlab.faults.base import RunContext
 from streamlab.faults.look import gone, look
 from streamlab.faults.redis import RedisFault, connections
 from streamlab.history.fault_record import FaultRecord
 from streamlab.schema import Count, Positive
 from streamlab.servers.own import How
-
-if TYPE_CHECKING:
-    from streamlab.lab.context import RunContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,21 +74,10 @@ class CutAppendOnlyFile(RedisFault, kind="aof-cut"):
     the bytes.
 
     Args:
-        seconds: what Redis writes from `at` on is lost for this long; then the power is cut.
-        size: instead: the power is cut at `at`, and this many bytes are lost; the last command may be torn in two.
+        size: bytes that are lost; the last command that is left may be torn in two.
     """
 
-    seconds: Positive | None = None
-    size: Count | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if (self.seconds is None) == (self.size is None):
-            raise UsageError("CutAppendOnlyFile: expected either seconds or size")
-
-    @property
-    def lasts(self) -> float | None:
-        return self.seconds or 0.0
+    size: Count
 
     def check(self, context: RunContext) -> None:
         super().check(context)
@@ -103,12 +89,10 @@ class CutAppendOnlyFile(RedisFault, kind="aof-cut"):
 
     def strike(self, context: RunContext, record: FaultRecord) -> Iterator[None]:
         server = self.server(context)
-        length = server.append_only_size()
-        what = f"the last {self.size} bytes" if self.size else f"what Redis writes in the next {self.seconds:g} s"
-        record.said = f"a simulated power cut ({server.persistence}): {what} will not be on the disk"
+        record.said = f"a simulated power cut ({server.persistence}): the last {self.size} bytes are not on the disk"
         yield
         before = look(context)
         server.kill()
-        record.hit = server.cut_append_only(self.size, keep=length)
+        record.hit = server.cut_append_only(self.size)
         server.restart()
         record.lost, record.entries = gone(context, before)

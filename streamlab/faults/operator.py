@@ -1,25 +1,21 @@
 """What people do to a stream and a group that are in use: trimming, deleting, setting back, a name used twice.
 
-All of it is done to the run's own stream, and so on somebody else's Redis too.
+All of it is done to the run's own stream, and so on somebody else's Redis too. Most of it is over at once, and nobody
+sets it right.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
-from redis.exceptions import NoPermissionError, ResponseError
 
-from streamlab.errors import UnsupportedError
-from streamlab.faults.base import ALL, Fault, TargetedFault
+from streamlab.faults.base import ALL, Fault, RunContext, TargetedFault
 from streamlab.faults.look import LISTED, Look, look
 from streamlab.history.fault_record import FaultRecord
 from streamlab.schema import CountOrZero, Positive
-
-if TYPE_CHECKING:
-    from streamlab.lab.context import RunContext
 
 _TRIES = 50  # to meet a pending entry before it is acknowledged
 
@@ -38,27 +34,7 @@ return found
 
 
 @dataclass(frozen=True)
-class OperatorFault(Fault, family="operator"):
-    """The base of faults of the operator. They are over at once, and nobody sets them right."""
-
-    #: A command that it needs, in a form that changes nothing where the key does not exist.
-    command: ClassVar[tuple[str, ...]] = ()
-
-    def check(self, context: RunContext) -> None:
-        super().check(context)
-        ask: Any = context.client.execute_command
-        try:
-            ask(*(part.format(key=f"{context.stream}:none") for part in self.command))
-        except ResponseError as error:
-            if isinstance(error, NoPermissionError) or "unknown" in str(error).lower():
-                raise UnsupportedError(
-                    f"{type(self).__name__}: {context.server.description} refuses {self.command[0]} ({error}): "
-                    "use --server process or container"
-                ) from error
-
-
-@dataclass(frozen=True)
-class Trim(OperatorFault, kind="trim", command=("XTRIM", "{key}", "MINID", "=", "1-0")):
+class Trim(Fault, kind="trim", family="operator"):
     """XTRIM: the old end of the stream is cut off, and reaches what is not finished. `hit` counts that.
 
     It waits until something unfinished is there to be cut, for 2 s at most. Pending entries stay pending, but nobody
@@ -103,7 +79,7 @@ def _next_id(entry: str) -> str:
 
 
 @dataclass(frozen=True)
-class Delete(OperatorFault, TargetedFault, kind="delete", command=("XDEL", "{key}", "1-0")):
+class Delete(TargetedFault, kind="delete", family="operator"):
     """XDEL of pending entries. It waits until there are as many, for 2 s at most. `hit` counts those it deleted.
 
     A worker that has such an entry in flight can still finish it; but when it dies nobody can read the entry again.
@@ -133,7 +109,7 @@ class Delete(OperatorFault, TargetedFault, kind="delete", command=("XDEL", "{key
 
 
 @dataclass(frozen=True)
-class SetID(OperatorFault, kind="set-id", command=("XGROUP", "SETID", "{key}", "g", "0")):
+class SetID(Fault, kind="set-id", family="operator"):
     """XGROUP SETID: the group's cursor is moved, to the end or to the beginning. `hit` counts the entries between.
 
     Args:
@@ -149,36 +125,34 @@ class SetID(OperatorFault, kind="set-id", command=("XGROUP", "SETID", "{key}", "
     def strike(self, context: RunContext, record: FaultRecord) -> Iterator[None]:
         found = look(context, "XGROUP", "SETID", context.stream, context.group, self.to)
         record.hit = self._met(found)
-        record.skipped = list(found.unread) if self.to == "$" else []
+        record.skipped = found.unread[:LISTED] if self.to == "$" else []
         what = "are skipped" if self.to == "$" else "will be delivered again"
         record.said = f"XGROUP SETID {self.to}: {record.hit} entries {what}"
         yield
 
     def _met(self, found: Look) -> int:
-        return found.undelivered if self.to == "$" else found.length - found.undelivered
+        return len(found.unread) if self.to == "$" else found.length - len(found.unread)
 
 
 @dataclass(frozen=True)
-class DestroyGroup(OperatorFault, kind="destroy-group", command=("XGROUP", "DESTROY", "{key}", "g")):
+class DestroyGroup(Fault, kind="destroy-group", family="operator"):
     """XGROUP DESTROY: the group is gone, with its cursor and all pending entries lists; the stream stays.
 
     It waits until something is pending, for 2 s at most. `hit` counts that.
     """
 
     def ready(self, context: RunContext, record: FaultRecord) -> bool:
-        return look(context).pending > 0
+        return bool(look(context).held)
 
     def strike(self, context: RunContext, record: FaultRecord) -> Iterator[None]:
         found = look(context, "XGROUP", "DESTROY", context.stream, context.group)
-        record.hit, record.entries = found.pending, list(found.held)
-        record.said = f"XGROUP DESTROY: the group is gone, and that {found.pending} entries were pending is forgotten"
+        record.hit, record.entries = len(found.held), found.held[:LISTED]
+        record.said = f"XGROUP DESTROY: the group is gone, and that {record.hit} entries were pending is forgotten"
         yield
 
 
 @dataclass(frozen=True)
-class DeleteConsumer(
-    OperatorFault, TargetedFault, kind="delete-consumer", command=("XGROUP", "DELCONSUMER", "{key}", "g", "c")
-):
+class DeleteConsumer(TargetedFault, kind="delete-consumer", family="operator"):
     """XGROUP DELCONSUMER of a consumer that lives: what was pending for it is nobody's any more. `hit` counts that.
 
     It waits until something is pending for the target, for 2 s at most. What the worker has in flight it can still

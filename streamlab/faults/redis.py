@@ -5,19 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 from redis.exceptions import RedisError
 
 from streamlab.errors import UnsupportedError
-from streamlab.faults.base import ALL, PRODUCER, Fault, TargetedFault
+from streamlab.faults.base import ALL, PRODUCER, Fault, RunContext, TargetedFault
 from streamlab.history.fault_record import FaultRecord
 from streamlab.schema import Positive
 from streamlab.servers import OwnServer
-
-if TYPE_CHECKING:
-    from streamlab.lab.context import RunContext
 
 #: From then on a server answers BUSY while a script runs.
 _BUSY_S = 5.0
@@ -83,7 +80,8 @@ class KillClients(RedisFault, TargetedFault, kind="kill-clients", others=(PRODUC
             for number in connections(context, self.target):
                 ask.client_kill_filter(_id=number)
             record.hit = sum(ask.execute())  # those that were still there
-        record.said = f"Redis closed {record.hit} connection(s) of {record.whom} (CLIENT KILL)"
+        whom = "all workers and the producer" if self.target == ALL else record.whom
+        record.said = f"Redis closed {record.hit} connection(s) of {whom} (CLIENT KILL)"
         yield
 
 

@@ -8,26 +8,16 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
 
 from redis.exceptions import RedisError
 
 from streamlab.errors import StreamlabError
-from streamlab.faults.base import OLDEST, ONE, Fault
+from streamlab.faults.base import OLDEST, ONE, Fault, RunContext
 from streamlab.history.fault_record import FaultRecord
-
-if TYPE_CHECKING:
-    from streamlab.lab.context import RunContext
+from streamlab.history.log import EventLog
 
 _ASKING = ("redis", "operator")  # families that ask Redis for something at their end, too
 _PATIENCE = 2.0  # seconds that a fault may wait for a moment at which it would hit something
-
-
-class Writer(Protocol):
-    """Where it is written down: an event log."""
-
-    def write(self, kind: str, *, note: str = "", time_ns: int | None = None) -> None:
-        """Append an event of this kind."""
 
 
 @dataclass(eq=False)
@@ -73,7 +63,7 @@ class FaultSchedule:
     Raises UsageError or UnsupportedError for a fault that cannot be done here.
     """
 
-    def __init__(self, faults: Sequence[Fault], context: RunContext, event_log: Writer, seed: int = 1) -> None:
+    def __init__(self, faults: Sequence[Fault], context: RunContext, event_log: EventLog, seed: int = 1) -> None:
         self._context = context
         self._event_log = event_log
         self._seed = seed

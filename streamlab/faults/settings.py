@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from redis.exceptions import ResponseError
 
 from streamlab.errors import UnsupportedError, UsageError
+from streamlab.faults.base import RunContext
 from streamlab.faults.redis import RedisFault
 from streamlab.history.fault_record import FaultRecord
-from streamlab.schema import CountOrZero, Positive
+from streamlab.schema import Positive
 from streamlab.servers.settings import is_ours
-
-if TYPE_CHECKING:
-    from streamlab.lab.context import RunContext
 
 
 @dataclass(frozen=True)
@@ -66,15 +64,13 @@ class LimitMemory(RedisFault, kind="memory-limit"):
 
     Args:
         seconds: until there is room again.
-        spare: bytes that it may still grow by.
     """
 
     seconds: Positive
-    spare: CountOrZero = 0
 
     def strike(self, context: RunContext, record: FaultRecord) -> Iterator[None]:
         refused = _refused(context)
-        limit = context.client.info("memory")["used_memory"] + self.spare
+        limit = context.client.info("memory")["used_memory"]
         record.said = f"Redis may use no more than {limit} bytes for {self.seconds:g} s (maxmemory, noeviction)"
         with (
             _changed(context, record.index, "maxmemory-policy", "noeviction"),

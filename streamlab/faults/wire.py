@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
 from streamlab.errors import UsageError
-from streamlab.faults.base import PRODUCER, TargetedFault
-from streamlab.faults.proxy import toxics
+from streamlab.faults.base import PRODUCER, RunContext, TargetedFault
+from streamlab.faults.proxy import Proxy, toxics
 from streamlab.faults.proxy.toxics import DirectionName, Toxic
 from streamlab.history.fault_record import FaultRecord
 from streamlab.schema import Count, Positive, Seconds
-
-if TYPE_CHECKING:
-    from streamlab.faults.proxy import Proxy
-    from streamlab.lab.context import RunContext
 
 _WAYS = {"both": "both ways", "requests": "to Redis", "replies": "from Redis"}
 
@@ -29,6 +26,8 @@ class WireFault(TargetedFault, family="wire", others=(PRODUCER,), needs_wire=Tru
     `hit` counts bytes, connections or replies, as each says.
     """
 
+    #: What it adds to the proxy.
+    makes: ClassVar[type[Toxic]]
     #: Whether it begins with a reset of the connections.
     resets: ClassVar[bool] = False
 
@@ -37,15 +36,16 @@ class WireFault(TargetedFault, family="wire", others=(PRODUCER,), needs_wire=Tru
         record.said = self.sentence(record)
         try:
             if names:
-                proxy.add(key, self.toxic(names, record.index))
+                proxy.add(key, self.toxic(names))
                 record.hit = proxy.reset(names) if self.resets else None
             yield
         finally:
             record.hit = (record.hit or 0) + proxy.remove(key)
 
-    def toxic(self, names: list[str], index: int) -> Toxic:
-        """What the proxy shall do to these processes."""
-        raise NotImplementedError
+    def toxic(self, names: list[str]) -> Toxic:
+        """What the proxy shall do to these processes; its settings are called as the fault's."""
+        known = {field.name for field in dataclasses.fields(self.makes)}
+        return self.makes(processes=names, **{name: value for name, value in vars(self).items() if name in known})
 
 
 def proxy_of(context: RunContext) -> Proxy:
@@ -72,33 +72,25 @@ class Lasting(WireFault):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Delay(Lasting, kind="delay", says="bytes are {delay:g} s late, give or take {jitter:g} s,"):
+class Delay(Lasting, kind="delay", makes=toxics.Latency, says="bytes are {delay:g} s late, give or take {jitter:g} s,"):
     """Bytes take longer, and stay in order: Redis is far away.
 
     Args:
         delay: seconds that bytes take longer in each direction: an answer comes twice as much later.
         jitter: seconds by which that varies, up and down.
-        seed: chooses the jitter.
     """
 
     delay: Positive
     jitter: Seconds = 0.0
-    seed: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.jitter > self.delay:
             raise UsageError(f"Delay: jitter = {self.jitter:g}, expected seconds from 0 to delay = {self.delay:g}")
 
-    def toxic(self, names: list[str], index: int) -> Toxic:
-        seed = f"{self.seed} {index}"
-        return toxics.Latency(
-            processes=names, direction=self.direction, latency=self.delay, jitter=self.jitter, seed=seed
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
-class Throttle(Lasting, kind="throttle", says="{bytes_per_second:g} bytes/s"):
+class Throttle(Lasting, kind="throttle", makes=toxics.Bandwidth, says="{bytes_per_second:g} bytes/s"):
     """So many bytes a second, and no more: a modem, a crowded network.
 
     Args:
@@ -107,32 +99,23 @@ class Throttle(Lasting, kind="throttle", says="{bytes_per_second:g} bytes/s"):
 
     bytes_per_second: Positive
 
-    def toxic(self, names: list[str], index: int) -> Toxic:
-        return toxics.Bandwidth(processes=names, direction=self.direction, rate=self.bytes_per_second)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Hold(Lasting, kind="hold", says="bytes are held"):
+class Hold(Lasting, kind="hold", makes=toxics.Hold, says="bytes are held"):
     """Bytes wait on the way, and arrive when it is over: a partition that heals.
 
     Connections stay open, and nobody is told anything, not even that the other side is gone. What arrives late acts
     late: that is when zombies act. A cut connection is another matter; see `Reset`.
     """
 
-    def toxic(self, names: list[str], index: int) -> Toxic:
-        return toxics.Hold(processes=names, direction=self.direction)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Drop(Lasting, kind="drop", says="bytes vanish"):
+class Drop(Lasting, kind="drop", makes=toxics.Drop, says="bytes vanish"):
     """Bytes vanish on the way, and nobody is told: a firewall that forgot a connection.
 
     With "replies", Redis does all that it is asked, and the process hears nothing of it. When it is over, connections
     that lost bytes are reset, since nobody could make sense of what would follow.
     """
-
-    def toxic(self, names: list[str], index: int) -> Toxic:
-        return toxics.Drop(processes=names, direction=self.direction)
 
 
 @dataclass(frozen=True)
@@ -147,7 +130,9 @@ class Reset(WireFault, kind="reset"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refuse(WireFault, kind="refuse", says="{whom} cannot reach Redis for {seconds:g} s", resets=True):
+class Refuse(
+    WireFault, kind="refuse", makes=toxics.Refuse, says="{whom} cannot reach Redis for {seconds:g} s", resets=True
+):
     """Redis cannot be reached: connections are reset, and new ones too, as soon as they are made.
 
     `hit` counts connections: those that were reset, and in the end also those that were tried meanwhile.
@@ -158,13 +143,13 @@ class Refuse(WireFault, kind="refuse", says="{whom} cannot reach Redis for {seco
 
     seconds: Positive
 
-    def toxic(self, names: list[str], index: int) -> Toxic:
-        return toxics.Refuse(processes=names)
-
 
 @dataclass(frozen=True, kw_only=True)
 class CutReply(
-    WireFault, kind="cut-reply", says="{whom} will not get {times} reply(s) to {command}, from number {nth} on"
+    WireFault,
+    kind="cut-reply",
+    makes=toxics.CutReply,
+    says="{whom} will not get {times} reply(s) to {command}, from number {nth} on",
 ):
     """Redis does what it is asked, and its reply is lost: it is withheld, and the connection is closed.
 
@@ -181,6 +166,3 @@ class CutReply(
     nth: Count = 1
     times: Count = 1
     seconds: Positive = 5.0
-
-    def toxic(self, names: list[str], index: int) -> Toxic:
-        return toxics.CutReply(processes=names, command=self.command, nth=self.nth, times=self.times)

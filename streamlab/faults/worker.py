@@ -5,16 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from streamlab.faults.base import TargetedFault
+from streamlab.faults.base import RunContext, TargetedFault
 from streamlab.history.fault_record import FaultRecord
 from streamlab.schema import Count, Positive, Seconds
-
-if TYPE_CHECKING:
-    from streamlab.lab.context import RunContext
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,7 @@ class FaultRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     @property
     def whom(self) -> str:
         """The target in a sentence."""
-        return self.target or "nobody"
+        return {"": "nobody", "all": "all workers"}.get(self.target, self.target)
 
     def note(self) -> str:
         """As JSON, for the event log."""

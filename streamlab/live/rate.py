@@ -9,9 +9,8 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from streamlab.faults import Fault
-from streamlab.faults.base import Family
+from streamlab.faults.base import Family, RunContext
 from streamlab.history.fault_record import FaultRecord
-from streamlab.lab.context import RunContext
 
 
 @dataclass(frozen=True)

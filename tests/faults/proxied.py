@@ -1,11 +1,9 @@
-"""What the tests of the proxy share: event logs that remember, and a client that is no more than a socket."""
+"""Event logs that remember, and a client that is no more than a socket."""
 
 from __future__ import annotations
 
 import socket
 from urllib.parse import unquote, urlsplit
-
-OK = b"+OK\r\n"
 
 
 class Log:
@@ -29,9 +27,7 @@ class Logs(dict):
     """Opens an event log of each process and incarnation."""
 
     def __call__(self, process, incarnation):
-        assert (process, incarnation) not in self, "one log for each, and no more"
-        self[process, incarnation] = Log()
-        return self[process, incarnation]
+        return self.setdefault((process, incarnation), Log())
 
     @property
     def wire(self):
@@ -59,20 +55,24 @@ class Raw(socket.socket):
             self.close()
             raise
         if sign_in:
-            self.sendall(said(["AUTH", unquote(parts.password)]))
-            assert self.exactly(len(OK)) == OK
+            self.ask(["AUTH", unquote(parts.password)], reply=b"+OK\r\n")
+
+    def ask(self, *commands, reply):
+        """Send commands, and get this reply."""
+        self.sendall(said(*commands))
+        assert self.exactly(len(reply)) == reply
 
     def exactly(self, size):
-        """So many bytes."""
+        """Receive so many bytes."""
         data = b""
         while len(data) < size and (more := self.recv(size - len(data))):
             data += more
         return data
 
-    def rest(self):
-        """What comes until the other side closes."""
+    def upto(self, end):
+        """All that comes, up to these bytes or to the end of the connection."""
         data = b""
-        while more := self.recv(65536):
+        while not data.endswith(end) and (more := self.recv(65536)):
             data += more
         return data
 

@@ -1,8 +1,8 @@
-"""Short runs for the tests of faults."""
+"""Short runs for the tests of faults, and single faults without a run."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,34 +33,15 @@ def valid(finished: sl.Run) -> sl.Run:
     return finished
 
 
-def struck(finished: sl.Run, *kinds: str) -> list[dict[str, Any]]:
-    """The faults, each with its record; of just these kinds, all of which must have hit something."""
+def struck(finished: sl.Run) -> list[dict[str, Any]]:
+    """The faults, each with its record, as they were planned; all of them must have hit something."""
     faults = [msgspec.structs.asdict(row["record"]) | row for row in finished.history.faults.to_dict("records")]
-    assert sorted(row["fault"] for row in faults) == sorted(kinds), faults
+    assert sorted(row["index"] for row in faults) == list(range(len(finished.history.experiment["faults"])))
     for row in faults:
-        assert row["hit"] > 0 or row["held"] > 0, row
+        assert row["hit"] or row["held"], row
         assert not row["doubt"], row
         assert row["said"]
-    return [next(row for row in faults if row["fault"] == kind) for kind in kinds]
-
-
-def times(finished: sl.Run, kind: str, fault: dict[str, Any]) -> list[float]:
-    """When there were such events ('samples': answers to the sampler) while the fault lasted, edges left out."""
-    history = finished.history
-    seen = history.samples["time"] if kind == "samples" else history.events[history.events["kind"] == kind]["time"]
-    return [float(time) for time in seen if fault["start"] + 0.1 < time < fault["end"] - 0.1]
-
-
-def interrupted(word: str, server: Server, tmp_path: Path, *faults: Fault) -> None:
-    """Run these faults, and press Ctrl-C when a line has this word."""
-
-    def listen(line: str) -> None:
-        if word in line:
-            raise KeyboardInterrupt
-
-    with suppress(KeyboardInterrupt):
-        run(server, tmp_path, *faults, say=listen)
-        raise AssertionError(f"nobody said {word!r}")
+    return sorted(faults, key=lambda row: row["index"])
 
 
 @contextmanager
@@ -75,10 +56,9 @@ def striking(fault: Fault, context: Any, index: int = 0) -> Any:
         next(steps, None)
 
 
-def refused(server: Server, tmp_path: Path, fault: Fault, line: str, **more: Any) -> str:
-    """Return what is said of a fault that cannot be done; nothing was begun."""
-    with pytest.raises(UnsupportedError, match=line) as caught:
-        run(server, tmp_path, fault, **more)
+def refused(fault: Fault, context: Any, line: str) -> None:
+    """It cannot be done there, and one line says why."""
+    with pytest.raises(UnsupportedError, match=f"^{type(fault).__name__}: {line}") as caught:
+        fault.check(context)
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "run" / "experiment.toml").exists(), "refused before anything was begun"
-    return str(caught.value)
+    assert "secret" not in str(caught.value)

@@ -1,7 +1,6 @@
 """The proxy on the way to a server: by user, password and database, through a Unix socket, through TLS."""
 
 import shutil
-import socket
 import subprocess
 import tempfile
 from contextlib import suppress
@@ -15,7 +14,7 @@ from streamlab.faults.proxy.toxics import CutReply
 from streamlab.servers import connect
 from streamlab.servers.binaries import best_binary
 from streamlab.servers.own import free_port
-from tests.faults.proxied import OK, Raw, in_redis, said
+from tests.faults.proxied import Raw, in_redis
 from tests.servers.test_external import listens, somebody_elses
 from tests.waiting import wait_until
 
@@ -32,28 +31,28 @@ def folder():
         yield Path(name)
 
 
-def answers(path):
-    with suppress(OSError), socket.socket(socket.AF_UNIX) as it:
-        it.connect(str(path))
-        return True
-    return False
+def answers(client):
+    with suppress(ConnectionError):
+        return client.ping()
 
 
 def test_a_server_behind_a_unix_socket(folder):
     path = folder / "redis.sock"
-    with somebody_elses(best_binary().path, folder, "--port", "0", "--unixsocket", str(path)):
-        wait_until("it listens", lambda: answers(path))  # the file is there a moment earlier
-        with Proxy(lambda: f"unix://{path}?db=2") as proxy, connect(url := proxy.listen("worker-1")) as client:
-            mine = client.client_info()
-            assert mine["addr"].startswith(str(path))
-            assert mine["db"] == 2
-            with Raw(url, sign_in=False) as raw:
-                raw.sendall(said(["CLIENT", "SETNAME", "raw"]))
-                assert raw.exactly(5) == OK
-                proxy.reset()
-                with pytest.raises(ConnectionResetError):
-                    raw.recv(1)
-            wait_until("Redis knows", lambda: not in_redis(client, "raw"))
+    with (
+        somebody_elses(best_binary().path, folder, "--port", "0", "--unixsocket", str(path)),
+        Proxy(lambda: f"unix://{path}?db=2") as proxy,
+        connect(url := proxy.listen("worker-1")) as client,
+    ):
+        wait_until("it answers", lambda: answers(client))
+        mine = client.client_info()
+        assert mine["addr"].startswith(str(path))
+        assert mine["db"] == 2
+        with Raw(url, sign_in=False) as raw:
+            raw.ask(["CLIENT", "SETNAME", "raw"], reply=b"+OK\r\n")
+            proxy.reset()
+            with pytest.raises(ConnectionResetError):
+                raw.recv(1)
+        wait_until("Redis knows", lambda: answers(client) and not in_redis(client, "raw"))
 
 
 def test_a_server_behind_tls(folder):

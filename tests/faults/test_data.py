@@ -7,7 +7,37 @@ import pytest
 import streamlab as sl
 from streamlab import faults
 from streamlab.errors import UsageError
-from tests.faults.each import EACH
+
+#: One fault of every kind.
+EACH = [
+    faults.Kill("worker-1", at=1, restart_after=0, holding=2),
+    faults.Pause("one", at=0.5, seconds=1),
+    faults.Slow("all", at=1, by=0.1, seconds=1),
+    faults.Fail("oldest", at=1, times=0, job=3, seconds=1),
+    faults.Crash("worker-1", at=1, after="read", restart_after=1),
+    faults.Delay("worker-1", at=1, delay=0.1, jitter=0.05, seconds=1, direction="replies"),
+    faults.Throttle("all", at=1, bytes_per_second=5, seconds=1),
+    faults.Hold("one", at=1, seconds=1),
+    faults.Drop("producer", at=1, seconds=1, direction="requests"),
+    faults.Reset("oldest", at=1),
+    faults.Refuse("all", at=1, seconds=1),
+    faults.CutReply("worker-1", at=1, command="XACK", nth=3, times=2, seconds=2),
+    faults.KillClients("producer", at=0),
+    faults.PauseClients(at=0, seconds=1, mode="ALL"),
+    faults.SleepRedis(at=0, seconds=1),
+    faults.FreezeRedis(at=0, seconds=1),
+    faults.RestartRedis(at=0, how="TERM"),
+    faults.FlushAll(at=0),
+    faults.CutAppendOnlyFile(at=0, size=1),
+    faults.LimitMemory(at=0, seconds=1),
+    faults.SetConfig("hz", "50", at=0, seconds=1),
+    faults.Trim(at=0, keep=0),
+    faults.Delete("worker-1", at=0, count=5),
+    faults.SetID(at=0, to="0"),
+    faults.DestroyGroup(at=0),
+    faults.DeleteConsumer("oldest", at=0),
+    faults.TwinWorker("one", at=0, seconds=1.5),
+]
 
 
 def test_every_fault_is_data():
@@ -25,36 +55,20 @@ def test_a_fault_that_cannot_be_meant_is_one_clear_line():
             {"target": "one"},
             {"at": [-1, float("inf"), "soon", None], "holding": [0, 1.5], "restart_after": [-1]},
         ),
-        ("pause", {"target": "one"}, {"seconds": [0, -1, float("nan"), True]}),
-        ("slow", {"target": "one", "seconds": 1}, {"by": [0]}),
-        ("fail", {"target": "one"}, {"times": [-1, 1.5], "job": [1.5, -1], "seconds": [0]}),
         ("crash", {"target": "one"}, {"after": ["lunch"], "restart_after": [0]}),
         ("delay", {"target": "one", "seconds": 1, "delay": 0.1}, {"jitter": [0.2, -0.2], "direction": ["left"]}),
-        ("throttle", {"target": "one", "seconds": 1}, {"bytes_per_second": [-5]}),
         ("cut-reply", {"target": "one"}, {"command": ["", "XACK s g"]}),
-        ("cut-reply", {"target": "one", "command": "XACK"}, {"nth": [0], "times": [1.5], "seconds": [0]}),
-        ("pause-clients", {"seconds": 1}, {"mode": ["READ", ["ALL"]]}),
         ("redis-sleep", {}, {"seconds": [5, 0]}),
-        ("redis-restart", {}, {"how": ["INT"], "seconds": [-1]}),
-        ("aof-cut", {}, {"size": [1.5, 0]}),
-        ("memory-limit", {"seconds": 1}, {"spare": [-1]}),
         ("config", {"name": "hz", "seconds": 1}, {"value": [50]}),
-        ("trim", {}, {"keep": [-1, True]}),
         ("delete", {}, {"count": [0, 1001]}),
         ("set-id", {}, {"to": ["5", ["$"]]}),
-        ("twin", {"target": "one"}, {"seconds": [0]}),
     ):
         for name, values in wrong.items():
             for value in values:
                 with pytest.raises(UsageError, match=rf"^\w+: {name} = [^\n]+, expected [^\n]+$"):
                     faults.KINDS[kind](**({"at": 1} | right | {name: value}))
-    for make, said in (
-        (lambda: faults.CutAppendOnlyFile(at=1), "either seconds or size"),
-        (lambda: faults.CutAppendOnlyFile(at=1, seconds=1, size=1), "either seconds or size"),
-        (lambda: faults.SetConfig("requirepass", "x", at=1, seconds=1), "would not find its server again"),
-    ):
-        with pytest.raises(UsageError, match=said):
-            make()
+    with pytest.raises(UsageError, match="would not find its server again"):
+        faults.SetConfig("requirepass", "x", at=1, seconds=1)
 
 
 def test_a_target_that_is_nobody():

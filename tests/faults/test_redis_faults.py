@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import streamlab as sl
+from streamlab.errors import UnsupportedError
 from streamlab.faults import (
     CutAppendOnlyFile,
     DestroyGroup,
@@ -21,29 +23,24 @@ from streamlab.faults import (
     SetConfig,
     SetID,
     SleepRedis,
+    TwinWorker,
     schedule,
 )
 from streamlab.faults.redis import RedisFault
 from streamlab.servers import ExternalServer, Server
-from tests.at_hand import OWN_KINDS, SERVERS, AtHand
-from tests.faults.each import EACH
-from tests.faults.runs import interrupted, refused, run, struck, times, valid
-
-#: One of each version.
-VERSIONS = pytest.mark.parametrize(
-    "at_hand", [SERVERS[0], *(pytest.param(it, marks=pytest.mark.soak) for it in SERVERS[1:4])], ids=lambda it: it.id
-)
+from tests.at_hand import SERVERS, AtHand
+from tests.faults.runs import refused, run, striking, struck, valid
+from tests.faults.test_data import EACH
 
 #: Workers wait for Redis more than they work.
-IDLE = sl.Sleep(count=60, rate=100.0, seconds=0.0)
+IDLE = sl.Sleep(count=100, rate=100.0, seconds=0.0)
 
 
 @pytest.fixture(scope="module")
-def mine() -> Iterator[Server]:
-    """A server that these tests may break, as long as it is whole in the end: Redis 8.2."""
-    with SERVERS[0].opened() as server:
-        yield server
-        assert_whole(server)
+def mine(any_server: Server) -> Iterator[Server]:
+    """A server that these tests may break, as long as it is whole in the end."""
+    yield any_server
+    assert_whole(any_server)
 
 
 def assert_whole(server: Server) -> None:
@@ -51,165 +48,101 @@ def assert_whole(server: Server) -> None:
     with server.client(socket_timeout=1.0) as client:
         assert client.set(server.prefix + "whole", 1)
         assert client.delete(server.prefix + "whole") == 1
-        assert client.config_get("maxmemory", "maxmemory-policy") == {
-            "maxmemory": "0",
-            "maxmemory-policy": "noeviction",
-        }
-        assert client.config_get("hz") == {"hz": "10"}
+        settings = {"maxmemory": "0", "maxmemory-policy": "noeviction", "hz": "10"}
+        assert client.config_get(*settings) == settings
         assert list(client.scan_iter(f"{server.prefix}*")) == []
 
 
-# Connections ---------------------------------------------------------------------------------------
+def held(finished: sl.Run) -> set[str]:
+    """What the stream held in the end."""
+    assert finished.history.entries is not None
+    return set(finished.history.entries["entry"])
 
 
-def test_only_the_targets_connections_are_closed(mine: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looks who is connected just before and just after: who loses a connection between two commands never notices."""
-    seen: list[dict[str, str]] = []
-
-    def watched(self: KillClients, context: Any, record: Any) -> Iterator[None]:
-        def look() -> None:
-            seen.append({row["id"]: row["name"].rpartition("/")[2] for row in context.client.client_list()})
-
-        look()
-        steps = strike(self, context, record)
-        next(steps)
-        look()
-        yield
-
-    strike = KillClients.strike
-    monkeypatch.setattr(KillClients, "strike", watched)
-    finished = valid(run(mine, tmp_path, KillClients("worker-1", at=0.2), workload=IDLE))
-    (fault,) = struck(finished, "kill-clients")
-    before, after = seen
-    assert set(before.values()) >= {"worker-1", "worker-2", "producer"}
-    closed = [before[number] for number in before.keys() - after]
-    assert set(closed) == {"worker-1"}
-    assert len(closed) == fault["hit"] == list(before.values()).count("worker-1")
+def test_only_the_targets_connections_are_closed(any_server: Server, context: Any, direct: Any) -> None:
+    """Each is called by stream and process, and a worker has several; a twin goes by the worker's name."""
+    names = [f"{context.stream}/{name}" for name in ("worker-1", "worker-1", "worker-1-twin", "worker-2", "producer")]
+    clients = [any_server.client(client_name=name) for name in names]
+    for target, closed in (("worker-1", 3), ("all", 5)):
+        for client in clients:
+            client.ping()
+        with striking(KillClients(target, at=1), context) as record:
+            assert record.hit == closed
+        left = [row["name"] for row in direct.client_list()]
+        assert [name for name in names if name in left] == names[closed:]
+    for client in clients:
+        client.close()
 
 
-# Standing still ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        PauseClients(at=0.1, seconds=0.5),
-        PauseClients(at=0.1, seconds=0.5, mode="ALL"),
-        SleepRedis(at=0.1, seconds=0.5),
-        FreezeRedis(at=0.1, seconds=0.5),
-    ],
-    ids=lambda fault: f"{fault.kind}-{getattr(fault, 'mode', '')}",
-)
-def test_while_it_stands_still_nothing_happens(mine: Server, tmp_path: Path, fault: sl.faults.Fault) -> None:
-    """Neither the workers nor the sampler are served, and the lab, which is not either, ends it in time."""
-    finished = valid(run(mine, tmp_path, fault))
-    (found,) = struck(finished, fault.kind)
-    assert found["hit"] >= 3, "two workers and a producer"
-    assert 0.45 < found["end"] - found["start"] < 2.0
-    assert times(finished, "added", found) == []
-    assert times(finished, "acked", found) == []
-    reading = isinstance(fault, PauseClients) and fault.mode == "WRITE"
-    assert bool(times(finished, "samples", found)) == reading, "a gap in the samples, never a made-up value"
-
-
-def test_nothing_else_begins_while_redis_stands_still(
-    mine: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What was due meanwhile has all its patience left to hit something, and the standstill lasts no longer for it."""
-    monkeypatch.setattr(schedule, "_PATIENCE", 0.3)
-    faults = FreezeRedis(at=0.1, seconds=0.8), sl.Kill("worker-1", at=0.2)
-    freeze, kill = struck(valid(run(mine, tmp_path, *faults, claim_after=1.0)), "redis-freeze", "kill")
-    assert freeze["end"] - freeze["start"] == pytest.approx(0.8, abs=0.4)
-    assert kill["start"] > freeze["end"] - 0.02
+def test_while_it_stands_still_nothing_happens(mine: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the workers nor the sampler are served, no other fault begins, and the lab ends it in time."""
+    monkeypatch.setattr(schedule, "_PATIENCE", 0.3)  # which is not used up by waiting for the standstill before
+    faults = (
+        PauseClients(at=0.1, seconds=0.3),
+        PauseClients(at=0.2, seconds=0.3, mode="ALL"),
+        SleepRedis(at=0.3, seconds=0.3),
+        FreezeRedis(at=0.4, seconds=0.3),
+        sl.Kill("worker-1", at=0.5),
+    )
+    workload = sl.Sleep(count=100, rate=75.0, seconds=0.02)
+    finished = valid(run(mine, tmp_path, *faults, workload=workload))
+    *standstills, kill = struck(finished)
+    events, end = finished.history.events, 0.0
+    for fault in standstills:
+        assert fault["hit"] >= 3, "two workers and a producer"
+        assert 0.25 < fault["end"] - fault["start"] < 1.5
+        assert fault["start"] >= end
+        begin, end = fault["start"] + 0.1, fault["end"]
+        assert not (events["kind"].isin(["added", "acked"]) & events["time"].between(begin, end - 0.1)).any()
+        sampled = finished.history.samples["time"].between(begin, end - 0.1).any()
+        assert sampled == (fault is standstills[0]), "only writing waits; else a gap, never a made-up value"
+    assert kill["start"] > end - 0.02
     assert kill["held"] >= 1
 
 
-# Losing --------------------------------------------------------------------------------------------
-
-
-#: SIGKILL is no power cut: what was written to an append-only file is the kernel's.
-LOSING = {"none KILL", "none TERM", "rdb KILL"}
-
-
-@pytest.mark.parametrize("how", ["KILL", "TERM"])
-@pytest.mark.parametrize("persistence", ["none", "rdb", "aof-always", "aof-everysec", "aof-no"])
-def test_what_a_restart_loses(tmp_path: Path, persistence: Any, how: Any) -> None:
-    loses = f"{persistence} {how}" in LOSING
-    with SERVERS[0].opened(persistence) as server:
-        finished = run(server, tmp_path, RestartRedis(at=0.15, how=how, seconds=0.2))
+def test_what_a_restart_loses_and_a_flush(tmp_path: Path) -> None:
+    """With snapshots: by SIGTERM nothing, and by SIGKILL all that was added since."""
+    faults = RestartRedis(at=0.15, how="TERM", seconds=0.1), RestartRedis(at=0.6, seconds=0.1), FlushAll(at=1.1)
+    with SERVERS[0].opened("rdb") as server:
+        finished = run(server, tmp_path, *faults, workload=sl.Sleep(count=150, rate=100.0, seconds=0.03))
         assert_whole(server)
-    (fault,) = struck(finished, "redis-restart")
-    assert f"SIG{how}, persistence {persistence}) with {fault['lost'] if loses else ''}" in fault["said"]
-    assert bool(fault["lost"]) == loses
-    assert bool(fault["entries"]) == loses
-    counts = finished.verdict.counts
-    assert finished.history.entries is not None
-    kept = set(finished.history.entries["entry"])
-    confirmed = finished.history.events
-    confirmed = confirmed[(confirmed["kind"] == "added") & (confirmed["time"] < fault["start"])]
-    if loses:
-        assert not kept & set(confirmed["entry"])
-        assert finished.verdict.verdict == "invalid"
-        assert counts["lost_by_redis"] == counts["lost"] >= 1
-    else:
-        assert kept >= set(confirmed["entry"])
-        assert (counts["lost"], counts["stuck"]) == (0, 0)
-
-
-def test_a_restarted_container_is_found_again(tmp_path: Path) -> None:
-    with OWN_KINDS[1].opened("aof-everysec") as server:
-        finished = run(server, tmp_path, RestartRedis(at=0.15, seconds=0.1))
-    (fault,) = struck(finished, "redis-restart")
-    assert fault["lost"] == 0
-    assert (finished.verdict.counts["lost"], finished.verdict.counts["stuck"]) == (0, 0)
-
-
-def test_flushall_loses_what_was_not_done(mine: Server, tmp_path: Path) -> None:
-    finished = run(mine, tmp_path, FlushAll(at=0.1))
-    (fault,) = struck(finished, "flushall")
-    counts = finished.verdict.counts
+    term, kill, flush = struck(finished)
+    assert "SIGTERM, persistence rdb) with" in term["said"]
+    assert (term["lost"], term["entries"]) == (0, [])
+    assert kill["lost"] >= 1
+    assert len(flush["entries"]) == flush["hit"]
+    events, counts = finished.history.events, finished.verdict.counts
+    confirmed = events[(events["kind"] == "added") & (events["time"] < flush["start"])]
+    assert not held(finished) & set(confirmed["entry"])
     assert finished.verdict.verdict == "invalid"
-    # Two of them, at most, were in a worker's hands, and it finished them.
-    assert fault["hit"] - 2 <= counts["lost_by_redis"] == counts["lost"] <= fault["hit"]
-    assert set(finished.verdict.lost) <= set(fault["entries"])
-    assert len(fault["entries"]) == fault["hit"]
+    assert counts["lost_by_redis"] == counts["lost"] >= 1
 
 
-@pytest.mark.parametrize(("seconds", "size"), [(0.15, None), (None, 2500)])
-def test_a_cut_append_only_file_loses_its_end(tmp_path: Path, seconds: float | None, size: int | None) -> None:
-    """A power cut, simulated: entries that were confirmed to the producer are gone, the newest ones, and no other."""
+def test_what_a_cut_append_only_file_loses(tmp_path: Path) -> None:
+    """SIGKILL is no power cut: what was written is the kernel's. A simulated one takes the end of the file."""
+    faults = (
+        RestartRedis(at=0.1, seconds=0.3),
+        CutAppendOnlyFile(at=0.2, size=2500),
+    )
     with SERVERS[0].opened("aof-everysec") as server:
-        finished = run(server, tmp_path, CutAppendOnlyFile(at=0.12, seconds=seconds, size=size))
+        finished = run(server, tmp_path, *faults, workload=sl.Sleep(count=80, rate=100.0, seconds=0.03))
         assert_whole(server)
-    (fault,) = struck(finished, "aof-cut")
-    assert "simulated power cut" in fault["said"]
-    assert fault["hit"] == size if size else fault["hit"] > 0
-    assert fault["lost"] >= 1
-    events = finished.history.events
-    confirmed = events[(events["kind"] == "added") & (events["time"] < fault["end"])]
-    assert finished.history.entries is not None
-    lost = confirmed[~confirmed["entry"].isin(finished.history.entries["entry"])]
-    assert len(lost) >= 1
-    if seconds:
-        assert lost["time"].min() > fault["start"] - 0.02, "what was written before is kept"
+    restart, cut = struck(finished)
+    assert restart["lost"] == 0
+    assert cut["start"] >= restart["end"], "while Redis is down no other fault begins"
+    assert "simulated power cut" in cut["said"]
+    assert (cut["hit"], cut["lost"] >= 1) == (2500, True)
+    events, counts = finished.history.events, finished.verdict.counts
+    confirmed = events[(events["kind"] == "added") & (events["time"] < cut["end"])]
+    kept = confirmed["entry"].isin(held(finished))
+    assert 1 <= len(confirmed[~kept]) <= 50, "they were confirmed to the producer"
+    assert confirmed["time"][kept].max() < confirmed["time"][~kept].min(), "the newest ones"
     assert finished.verdict.verdict == "invalid"
-    assert finished.verdict.counts["lost_by_redis"] == finished.verdict.counts["lost"] >= 1
+    assert counts["lost_by_redis"] == counts["lost"] >= 1
 
 
-# Settings ------------------------------------------------------------------------------------------
-
-
-def test_a_full_memory_refuses_and_is_large_again(mine: Server, tmp_path: Path) -> None:
-    finished = run(mine, tmp_path, LimitMemory(at=0.1, seconds=0.2), workload=IDLE)
-    (fault,) = struck(finished, "memory-limit")
-    counts = finished.verdict.counts
-    assert 1 <= counts["not_added"] < 60
-    assert (counts["done"], counts["lost"]) == (60 - counts["not_added"], 0)
-    assert fault["hit"] >= counts["not_added"] / 2, "jobs that were late went in one transaction"
-    assert_whole(mine)
-
-
-def test_a_setting_is_changed_and_set_back(mine: Server, tmp_path: Path) -> None:
+def test_settings_are_changed_and_set_back(mine: Server, tmp_path: Path) -> None:
+    """The first of two that change one setting ends before the second, and does not set back what that has set."""
     during = []
 
     def look(line: str) -> None:
@@ -217,9 +150,20 @@ def test_a_setting_is_changed_and_set_back(mine: Server, tmp_path: Path) -> None
             with mine.client() as client:
                 during.append(client.config_get("hz")["hz"])
 
-    struck(valid(run(mine, tmp_path, SetConfig("hz", "50", at=0.1, seconds=0.2), say=look)), "config")
-    assert during == ["50"]
+    faults = (
+        SetConfig("hz", "50", at=0.1, seconds=0.2),
+        SetConfig("hz", "70", at=0.2, seconds=0.3),
+        LimitMemory(at=0.1, seconds=0.2),
+        LimitMemory(at=0.2, seconds=0.3),
+    )
+    finished = run(mine, tmp_path, *faults, workload=IDLE, say=look)
+    _, _, memory, _ = struck(finished)
+    assert during == ["50", "70"]
     assert_whole(mine)
+    counts = finished.verdict.counts
+    assert 1 <= counts["not_added"] < 100
+    assert (counts["done"], counts["lost"]) == (100 - counts["not_added"], 0)
+    assert memory["hit"] >= 1
 
 
 # Interrupted, and everywhere -----------------------------------------------------------------------
@@ -230,7 +174,13 @@ def test_an_interrupted_run_leaves_redis_whole(mine: Server, tmp_path: Path, wor
     """Frozen, down or paused at the moment of Ctrl-C: it has to be back before its settings can be set back."""
     fault = {"SIGSTOP": FreezeRedis, "SIGKILL": RestartRedis, "CLIENT PAUSE": PauseClients}[word](at=0.15, seconds=60)
     settings = SetConfig("hz", "50", at=0.1, seconds=60), LimitMemory(at=0.1, seconds=60)
-    interrupted(word, mine, tmp_path, fault, *(settings if word == "SIGSTOP" else ()))
+
+    def listen(line: str) -> None:
+        if word in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(mine, tmp_path, fault, *(settings if word == "SIGSTOP" else ()), say=listen)
     assert_whole(mine)
 
 
@@ -247,7 +197,9 @@ def test_a_fault_that_is_interrupted_half_way_is_undone(
     assert_whole(mine)
 
 
-@VERSIONS
+@pytest.mark.parametrize(
+    "at_hand", [SERVERS[0], *(pytest.param(it, marks=pytest.mark.soak) for it in SERVERS[1:4])], ids=lambda it: it.id
+)
 def test_what_depends_on_the_version_works_on_every_version(at_hand: AtHand, tmp_path: Path) -> None:
     """All that asks a server something of its own: scripts, settings, lists of clients, the append-only file."""
     faults = (
@@ -256,34 +208,79 @@ def test_what_depends_on_the_version_works_on_every_version(at_hand: AtHand, tmp
         PauseClients(at=0.15, seconds=0.1),
         SleepRedis(at=0.3, seconds=0.1),
         DestroyGroup(at=0.5),
-        LimitMemory(at=0.6, seconds=0.4),
-        CutAppendOnlyFile(at=1.1, seconds=0.4),
+        LimitMemory(at=0.6, seconds=0.2),
+        CutAppendOnlyFile(at=0.8, size=100),
     )
     with at_hand.opened("aof-everysec") as server:
-        finished = run(server, tmp_path, *faults, workload=sl.Sleep(count=200, rate=100.0, seconds=0.01))
+        finished = run(server, tmp_path, *faults, workload=sl.Sleep(count=130, rate=100.0, seconds=0.01))
         assert_whole(server)
-    connections, _, _, sleep, *_ = struck(finished, *(fault.kind for fault in faults))
+    connections, _, _, sleep, *_ = struck(finished)
     assert connections["hit"] >= 3, "two workers and a producer"
     assert sleep["end"] - sleep["start"] >= 0.1
+
+
+# Without effect ------------------------------------------------------------------------------------
+
+
+def test_a_fault_that_does_nothing_is_told(mine: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for broken, doing in (
+        ("streamlab.lab.context.RunContext.kill", lambda it, name: it.resume(name, 0)),
+        ("streamlab.servers.ProcessServer.pause", lambda it: None),
+        ("redis.Redis.client_pause", lambda *_, **__: None),
+    ):
+        monkeypatch.setattr(broken, doing)
+
+    def wake(line: str) -> None:
+        if "stopped worker-2 (SIGSTOP)" in line:
+            stopped = (it for it in psutil.Process().children(recursive=True) if it.status() == psutil.STATUS_STOPPED)
+            next(stopped).resume()
+
+    faults = (
+        sl.Kill("worker-1", at=0.1),
+        sl.Pause("worker-2", at=0.1, seconds=0.3),
+        FreezeRedis(at=0.3, seconds=0.2),
+        PauseClients(at=0.4, seconds=0.2),
+        PauseClients(at=0.5, seconds=0.2, mode="ALL"),
+        TwinWorker("worker-2", at=0.9, seconds=0.01),
+    )
+    verdict = run(mine, tmp_path, *faults, workload=IDLE, say=wake).verdict
+    assert verdict.verdict == "unknown"
+    for fault, doubt in zip(
+        faults,
+        (
+            "is in doubt: worker-1 survived it",
+            "is in doubt: worker-2 did not stand still until its end",
+            *["is in doubt: Redis answered all the same"] * 3,
+            "hit nothing: the second process got no message",
+        ),
+        strict=True,
+    ):
+        assert any(fault.kind in reason and doubt in reason for reason in verdict.reasons), (doubt, verdict.reasons)
 
 
 # Refused -------------------------------------------------------------------------------------------
 
 
-def test_somebody_elses_redis_is_left_alone(any_server: Server, tmp_path: Path) -> None:
-    with ExternalServer(any_server.url) as guest:
+def test_somebody_elses_redis_is_left_alone(any_server: Server, context: Any, tmp_path: Path) -> None:
+    line = r"somebody else's Redis \(redis://:\*\*\*@.*\) is left alone: use --server"
+    with ExternalServer(any_server.url) as context.server:
         for fault in (fault for fault in EACH if isinstance(fault, RedisFault)):
-            line = rf"{type(fault).__name__}: somebody else's Redis \(redis://:\*\*\*@.*\) is left alone: use --server"
-            refused(guest, tmp_path, fault, line)
+            refused(fault, context, line)
+        with pytest.raises(UnsupportedError, match=line):
+            run(context.server, tmp_path, FlushAll(at=0.1))
+    assert not (tmp_path / "run" / "experiment.toml").exists(), "refused before anything was begun"
 
 
-def test_what_this_redis_cannot_do(mine: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_this_redis_cannot_do(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamlab.faults.redis._LONG_SCRIPT", "return '0'")  # as in Redis 7.2, which is not at hand
     for fault, line in (
-        (SleepRedis(at=0.1, seconds=0.1), r"in Redis 8\.2\.\d+ the clock stands still for a script: use redis-freeze"),
-        (SetConfig("no-such-setting", "1", at=0, seconds=1), "has no setting 'no-such-setting'"),
-        (SetConfig("hz*", "1", at=0, seconds=1), "has no setting"),
-        (SetConfig("databases", "1", at=0, seconds=1), "does not change 'databases' while it runs"),
-        (CutAppendOnlyFile(at=0.1, size=100), "writes no append-only file: set persistence = 'aof-everysec'"),
+        (
+            SleepRedis(at=0.1, seconds=0.1),
+            r"in \w+ \d+\.\d+\.\d+ the clock stands still for a script: use redis-freeze",
+        ),
+        (SetConfig("no-such-setting", "1", at=0, seconds=1), ".*has no setting 'no-such-setting'"),
+        (SetConfig("hz*", "1", at=0, seconds=1), ".*has no setting"),
+        (SetConfig("databases", "1", at=0, seconds=1), ".*does not change 'databases' while it runs"),
+        (CutAppendOnlyFile(at=0.1, size=100), ".*writes no append-only file: set persistence = 'aof-everysec'"),
     ):
-        refused(mine, tmp_path, fault, line)
+        refused(fault, context, line)

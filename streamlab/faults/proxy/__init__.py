@@ -3,7 +3,7 @@
     proxy       listens for each process, in a thread
     connection  passes bytes in two directions
     toxics      what can be wrong with them
-    session     matches replies to requests
+    resp        matches replies to requests
     tap         records what Redis answered
 
 Toxiproxy itself is not on PyPI, and cannot cut the reply to one command.

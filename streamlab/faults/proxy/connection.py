@@ -7,18 +7,17 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
 
 from streamlab.errors import StreamlabError
-from streamlab.faults.proxy.session import Session
+from streamlab.faults.proxy.resp import Session
+from streamlab.faults.proxy.tap import Process
 from streamlab.faults.proxy.toxics import Bandwidth, DirectionName, Drop, Hold, Latency, Refuse, Toxic
 
 T = TypeVar("T", bound=Toxic)
 
-_HIGH, _LOW = 256 << 10, 64 << 10  # queued bytes at which a direction pauses reading, and resumes it
 _SLICE_S = 0.02  # a limited bandwidth passes this many seconds' worth of bytes at a time
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -45,10 +44,8 @@ class Direction(asyncio.Protocol):
         self._name = name
         self._connection = connection
         self._toxics = toxics
-        self._full = False  # the socket's other side reads more slowly than we write
         #: When each is due, and what to call when it is delivered. No bytes: the end of file.
         self._queue: deque[tuple[float, bytes, Callable[[], None] | None]] = deque()
-        self._size = 0
         self._free_at = 0.0  # when a limited bandwidth has passed what it was given last
         self._timer: asyncio.TimerHandle | None = None
         self._ended = False
@@ -73,22 +70,10 @@ class Direction(asyncio.Protocol):
         self.lost = True
         self._connection.ended(self)
 
-    def pause_writing(self) -> None:
-        self._full = True
-
-    def resume_writing(self) -> None:
-        self._full = False
-        self.other.pump()
-
     @property
     def open(self) -> asyncio.Transport | None:
         """The transport while it is open; asyncio's TLS bears no call after its end."""
         return self.transport if self.transport and not self.transport.is_closing() else None
-
-    @property
-    def writable(self) -> bool:
-        """Whether the socket is open and has room."""
-        return self.open is not None and not self._full
 
     def reset(self) -> None:
         """Close the socket at once, with a RST."""
@@ -120,7 +105,7 @@ class Direction(asyncio.Protocol):
         """Pass bytes on as the toxics allow; call `delivered` when they are written to the other socket."""
         if self._ended:
             return
-        if not self._toxics and not self._queue and self.other.writable:
+        if not self._toxics and not self._queue and self.other.transport:
             self._write(data, delivered)
             return
         for toxic in (*self._active(Latency), *self._active(Bandwidth), *self._active(Hold)):
@@ -137,23 +122,14 @@ class Direction(asyncio.Protocol):
     def _enqueue(self, data: bytes, delivered: Callable[[], None] | None) -> None:
         late = sum(toxic.seconds() for toxic in self._active(Latency))
         self._queue.append((asyncio.get_running_loop().time() + late, data, delivered))
-        self._size += len(data)
         self.pump()
 
     def pump(self) -> None:
         """Write what may pass now, and come back when more may."""
         self.stop()
-        if self.other.lost:  # the end of file is all that still matters
-            self._queue = deque(item for item in self._queue if not item[1])
-            self._size = 0
-        held = bool(self._active(Hold))
-        while self._queue and not held and (self.other.writable or self.other.lost):
-            if not self._next():
-                break
-        if self.open and self._size > _HIGH:
-            self.open.pause_reading()
-        elif self.open and self._size <= _LOW:
-            self.open.resume_reading()
+        if self.other.transport:  # else Redis has not accepted yet
+            while self._queue and not self._active(Hold) and self._next():
+                pass
 
     def stop(self) -> None:
         """Cancel the timer of `pump`."""
@@ -162,9 +138,9 @@ class Direction(asyncio.Protocol):
             self._timer = None
 
     def _next(self) -> bool:
-        """Write the first of the queue, or a slice of it, if it is due."""
+        """Write the first of the queue, or a slice of it; False: it is not due yet."""
         due, data, delivered = self._queue.popleft()
-        rate = min((toxic.rate for toxic in self._active(Bandwidth)), default=0.0)
+        rate = min((toxic.bytes_per_second for toxic in self._active(Bandwidth)), default=0.0)
         loop = asyncio.get_running_loop()
         now, when = loop.time(), max(due, self._free_at) if rate else due
         if when > now:
@@ -177,7 +153,6 @@ class Direction(asyncio.Protocol):
                 self._queue.appendleft((due, data[share:], delivered))
                 data, delivered = data[:share], None
             self._free_at = now + len(data) / rate
-        self._size -= len(data)
         if data:
             self._write(data, delivered)
         else:
@@ -185,9 +160,9 @@ class Direction(asyncio.Protocol):
         return True
 
     def _write(self, data: bytes, delivered: Callable[[], None] | None) -> None:
-        if delivered:
-            delivered()
         if sink := self.other.open:
+            if delivered:
+                delivered()
             sink.write(data)
 
 
@@ -198,13 +173,17 @@ class Connection:
     network would.
 
     Args:
-        toxics: those of the client's process.
+        process: who is at the client's end.
+        toxics: those of the process; the session has the same list.
         session: parses what passes.
         dial: connects to Redis.
-        connections: the listener's; this one is among them while it is open.
+        connections: the proxy's; this one is among them while it is open.
     """
 
-    def __init__(self, toxics: Sequence[Toxic], session: Session, dial: Dial, connections: set[Connection]) -> None:
+    def __init__(
+        self, process: Process, toxics: list[Toxic], session: Session, dial: Dial, connections: set[Connection]
+    ) -> None:
+        self.process = process
         self.upstream, self.downstream = Direction("requests", self, toxics), Direction("replies", self, toxics)
         self.upstream.other, self.downstream.other = self.downstream, self.upstream
         self._toxics = toxics
@@ -212,29 +191,27 @@ class Connection:
         self._dial = dial
         self._dialling: asyncio.Task[None] | None = None
         self._connections = connections
+        connections.add(self)
 
-    def apply_toxics(self) -> None:
-        """Apply the process's toxics, which have changed."""
+    def replace_toxics(self, toxics: Sequence[Toxic]) -> None:
+        """Let these toxics act from now on, also on what is on its way."""
+        self._toxics[:] = toxics
         if self.upstream.torn or self.downstream.torn:
             self.reset()
         else:
-            self._pump()
+            self.upstream.pump()
+            self.downstream.pump()
 
     def reset(self) -> None:
         """End it at once, on both sides, with a RST."""
         self.upstream.reset()
         self.downstream.reset()
 
-    def _pump(self) -> None:
-        self.upstream.pump()
-        self.downstream.pump()
-
     # ------------------------------------------------------------------------------------ the directions' calls
 
     def made(self, direction: Direction) -> None:
         """The client has connected, or Redis has accepted."""
         if direction is self.upstream:
-            self._connections.add(self)
             refusals = [toxic for toxic in self._toxics if isinstance(toxic, Refuse)]
             for toxic in refusals:
                 toxic.hit += 1
@@ -262,8 +239,7 @@ class Connection:
             return
         passed = self._session.reply(data)
         if passed.data and not self.downstream.drops(passed.data):
-            delivered = partial(self._session.delivered, passed.events) if passed.events else None
-            self.downstream.send(passed.data, delivered)
+            self.downstream.send(passed.data, passed.delivered)
         if passed.cut:
             self.downstream.reset()
 
@@ -271,8 +247,6 @@ class Connection:
         """A socket receives no more, or is closed."""
         direction.end()
         client, redis = self.upstream, self.downstream
-        if direction.lost:
-            self._pump()  # forgets what was queued for it
         if client.lost and not redis.transport and self._dialling:
             self._dialling.cancel()
         if client.lost and (redis.lost or not redis.transport):

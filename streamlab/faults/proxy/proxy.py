@@ -12,10 +12,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from redis.asyncio import connection as redis_connection
 
 from streamlab.errors import UsageError
-from streamlab.faults.proxy.connection import Connection, Dial, Direction
-from streamlab.faults.proxy.session import Session
-from streamlab.faults.proxy.tap import EventLog, Process, Tap
+from streamlab.faults.proxy.connection import Connection, Direction
+from streamlab.faults.proxy.resp import Session
+from streamlab.faults.proxy.tap import Process, Tap
 from streamlab.faults.proxy.toxics import Toxic
+from streamlab.history.log import EventLog
 
 T = TypeVar("T")
 
@@ -23,44 +24,6 @@ T = TypeVar("T")
 EventLogs = Callable[[str, int], EventLog]
 
 _HOST, _CALL_S, _TLS_HANDSHAKE_S = "127.0.0.1", 5.0, 10.0
-
-
-class Listener:
-    """The port that one process uses: this is how the proxy knows who is at a connection's other end."""
-
-    def __init__(self, process: Process, tap: Tap, dial: Dial) -> None:
-        self.process = process
-        self.connections: set[Connection] = set()
-        self._tap = tap
-        self._dial = dial
-        self._toxics: list[Toxic] = []  # connections keep it: it changes in place
-        self._server: asyncio.Server | None = None
-
-    async def listen(self) -> int:
-        """Listen on a free port of loopback, and return it."""
-        self._server = await asyncio.get_running_loop().create_server(self._accept, _HOST, 0, backlog=1024)
-        return int(self._server.sockets[0].getsockname()[1])
-
-    def replace_toxics(self, toxics: Collection[Toxic]) -> None:
-        """Replace the active toxics, on open connections too."""
-        self._toxics[:] = [it for it in toxics if not it.processes or self.process.name in it.processes]
-        for connection in list(self.connections):
-            connection.apply_toxics()
-
-    def reset(self) -> int:
-        """Reset all connections; return how many there were."""
-        for connection in self.connections:
-            connection.reset()
-        return len(self.connections)
-
-    def close(self) -> None:
-        """Accept no more connections."""
-        if self._server:
-            self._server.close()
-
-    def _accept(self) -> Direction:
-        session = Session(self.process, self._tap, self._toxics)
-        return Connection(self._toxics, session, self._dial, self.connections).upstream
 
 
 class Proxy:
@@ -79,22 +42,19 @@ class Proxy:
         upstream: returns Redis's redis://, rediss:// or unix:// URL; called for each connection, in another thread.
         event_logs: opens the proxy's own event log and those of custom workers. None: nothing is recorded.
         stream: the key whose entries are recorded; "": those of every stream.
-        group: the group whose deliveries are; "": every group's.
 
     Raises what `upstream` does, and ValueError for a URL that cannot be read.
     """
 
-    def __init__(
-        self, upstream: Callable[[], str], event_logs: EventLogs | None = None, *, stream: str = "", group: str = ""
-    ) -> None:
+    def __init__(self, upstream: Callable[[], str], event_logs: EventLogs | None = None, *, stream: str = "") -> None:
         self._upstream = upstream
         self._url = upstream()  # for user, password and database, which do not change
         _local_url(self._url, 0)
         self._event_logs = event_logs
-        self._logs: dict[tuple[str, int], EventLog] = {}
-        self._tap = Tap(event_logs("wire", 1) if event_logs is not None else None, stream, group)
+        self._tap = Tap(event_logs("wire", 1) if event_logs is not None else None, stream)
         self._toxics: dict[Hashable, Toxic] = {}
-        self._listeners: list[Listener] = []
+        self._servers: list[asyncio.Server] = []
+        self._connections: set[Connection] = set()
         self._failures: list[BaseException] = []
         self._closed = False
         started: Future[None] = Future()
@@ -105,12 +65,12 @@ class Proxy:
     def listen(self, process: str, incarnation: int = 1, *, custom: bool = False) -> str:
         """Listen for a process, and return the URL under which it reaches Redis, its password included.
 
+        The port is how the proxy knows who is at a connection's other end.
+
         For a `custom` worker, its events (`read`, `own`, `claimed`, `acked`, `deleted`) are written to a log in its
         name at the moment at which a reply's bytes reach it.
         """
-        log, key = None, (process, incarnation)
-        if custom and self._event_logs is not None:
-            log = self._logs[key] = self._logs.get(key) or self._event_logs(*key)
+        log = self._event_logs(process, incarnation) if custom and self._event_logs is not None else None
         return _local_url(self._url, self._call(self._listen, Process(process, log)))
 
     def add(self, key: Hashable, toxic: Toxic) -> None:
@@ -175,28 +135,38 @@ class Proxy:
         started.set_result(None)
         await self._stop.wait()
         # A connection that is being accepted while its server is closed stays open for ever: first let there be none.
-        while len(asyncio.all_tasks()) > 1 or any(listener.connections for listener in self._listeners):
+        while len(asyncio.all_tasks()) > 1 or self._connections:
             await self._reset(())
             await asyncio.sleep(0)
-        for listener in self._listeners:
-            listener.close()
+        for server in self._servers:
+            server.close()
 
     async def _listen(self, process: Process) -> int:
-        listener = Listener(process, self._tap, self._dial)
-        listener.replace_toxics(self._toxics.values())
-        self._listeners.append(listener)
-        return await listener.listen()
+        server = await self._loop.create_server(lambda: self._accept(process), _HOST, 0, backlog=1024)
+        self._servers.append(server)
+        return int(server.sockets[0].getsockname()[1])
+
+    def _accept(self, process: Process) -> Direction:
+        toxics = self._toxics_of(process)  # which the session shares: it changes in place
+        connection = Connection(process, toxics, Session(process, self._tap, toxics), self._dial, self._connections)
+        return connection.upstream
+
+    def _toxics_of(self, process: Process) -> list[Toxic]:
+        return [it for it in self._toxics.values() if not it.processes or process.name in it.processes]
 
     async def _replace(self, key: Hashable, toxic: Toxic | None) -> int:
         old = self._toxics.pop(key, None)
         if toxic:
             self._toxics[key] = toxic
-        for listener in self._listeners:
-            listener.replace_toxics(self._toxics.values())
+        for connection in list(self._connections):
+            connection.replace_toxics(self._toxics_of(connection.process))
         return old.hit if old else 0
 
     async def _reset(self, processes: Collection[str]) -> int:
-        return sum(it.reset() for it in self._listeners if not processes or it.process.name in processes)
+        meant = [it for it in self._connections if not processes or it.process.name in processes]
+        for connection in meant:
+            connection.reset()
+        return len(meant)
 
     async def _flush(self) -> None:
         for _ in range(3):  # each lets the loop look at all sockets once

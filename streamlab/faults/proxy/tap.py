@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import hiredis
 
+from streamlab.history.log import EventLog
+
 _REMEMBERED = 200_000  # entries
-#: Options of XADD, and how many words they take; MAXLEN and MINID take one more with = or ~.
-_OPTIONS = {b"NOMKSTREAM": 1, b"KEEPREF": 1, b"DELREF": 1, b"ACKED": 1, b"LIMIT": 2, b"IDMPAUTO": 2, b"IDMP": 3}
-_OPTIONS |= {b"MAXLEN": 2, b"MINID": 2}
-
-
-class EventLog(Protocol):
-    """Where events are written."""
-
-    def write(self, kind: str, *, entry: str = "", job: int = -1, deliveries: int = 0, note: str = "") -> None:
-        """Append an event."""
 
 
 class Process(NamedTuple):
@@ -64,13 +56,11 @@ class Tap:
     Args:
         log: where it writes; None: nowhere.
         stream: the key to watch; "": every stream.
-        group: the group to watch; "": every group.
     """
 
-    def __init__(self, log: EventLog | None = None, stream: str = "", group: str = "") -> None:
+    def __init__(self, log: EventLog | None = None, stream: str = "") -> None:
         self._log = log
         self._stream = stream.encode()
-        self._group = group.encode()
         #: The first error of an event log.
         self.failure: Exception | None = None
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
@@ -112,23 +102,23 @@ class Tap:
 
     # -------------------------------------------------------------------------------- what each command's reply says
 
-    def _watched(self, stream: bytes, group: bytes | None = None) -> bool:
-        return self._stream in (b"", stream) and (group is None or self._group in (b"", group))
+    def _watched(self, stream: bytes) -> bool:
+        return self._stream in (b"", stream)
 
     def _added(self, words: Sequence[bytes], reply: Any) -> Iterable[Event]:
         if self._watched(words[1]) and reply is not None:
             entry = _id(reply)
             known = self._entry(entry)
-            known.job = _job(_fields(words))
+            known.job = _job(words[2:])
             yield Event("added", entry, known.job)
 
     def _read(self, words: Sequence[bytes], reply: Any) -> Iterable[Event]:
-        group, consumer = words[2], words[3]
+        consumer = words[3]
         first = [word.upper() for word in words].index(b"STREAMS", 4) + 1
         count = (len(words) - first) // 2
         asked = dict(zip(words[first : first + count], words[first + count :], strict=True))
         for stream, rows in reply.items() if isinstance(reply, dict) else reply or ():  # RESP3, RESP2
-            if not self._watched(stream, group):
+            if not self._watched(stream):
                 continue
             for row in rows:  # with CLAIM (8.4) there are four columns, the last is the count of earlier deliveries
                 before = row[3] if len(row) > 3 else 0
@@ -136,8 +126,8 @@ class Tap:
                 yield self._given(kind, row, consumer, before + 1 if len(row) > 3 or kind == "read" else 0)
 
     def _claimed(self, words: Sequence[bytes], reply: Any) -> Iterable[Event]:
-        _, stream, group, consumer, *_ = words
-        if not self._watched(stream, group):
+        _, stream, _, consumer, *_ = words
+        if not self._watched(stream):
             return
         auto = words[0].upper() == b"XAUTOCLAIM"
         for row in reply[1] if auto else reply:
@@ -160,7 +150,7 @@ class Tap:
 
     def _acked(self, words: Sequence[bytes], reply: Any) -> Iterable[Event]:
         """XACK says how many it took out of the PEL. Those seen to be out of it already are not among them."""
-        if not self._watched(words[1], words[2]) or not int(reply):
+        if not self._watched(words[1]) or not int(reply):
             return
         entries = list(dict.fromkeys(map(_id, words[3:])))
         if reply != len(entries):
@@ -174,7 +164,7 @@ class Tap:
 
     def _acked_deleted(self, words: Sequence[bytes], reply: Any) -> Iterable[Event]:
         """XACKDEL says it of each entry: -1 is one that was not pending."""
-        if self._watched(words[1], words[2]):
+        if self._watched(words[1]):
             first = [word.upper() for word in words].index(b"IDS", 3) + 2
             for word, code in zip(words[first:], reply, strict=True):
                 if code > 0:
@@ -218,17 +208,9 @@ def _id(entry: bytes) -> str:
     return f"{int(ms)}-{int(seq or 0)}"
 
 
-def _fields(words: Sequence[bytes]) -> Sequence[bytes]:
-    """Return names and values in turn, from an XADD: what stands behind its options and the ID."""
-    at = 2
-    while (option := words[at].upper()) in _OPTIONS:
-        at += _OPTIONS[option] + (option in (b"MAXLEN", b"MINID") and words[at + 1] in (b"=", b"~"))
-    return words[at + 1 :]
-
-
 def _job(fields: Sequence[bytes]) -> int:
-    """Return the job's number among the fields; -1 for none. The lab's own messages begin with it."""
-    for name, value in zip(fields[::2], fields[1::2], strict=False):
-        if name == b"job":
-            return int(value) if value.isdigit() and len(value) < 19 else -1
+    """Return the job's number among the fields, or an XADD's words, which end with them; -1 for none."""
+    for at in range(len(fields) % 2, len(fields) - 1, 2):
+        if fields[at] == b"job":
+            return int(fields[at + 1]) if fields[at + 1].isdigit() and len(fields[at + 1]) < 19 else -1
     return -1

@@ -31,25 +31,24 @@ class Toxic:
 
 @dataclass(eq=False, kw_only=True)
 class Latency(Toxic):
-    """Bytes arrive `latency` seconds later, plus or minus up to `jitter`, and in order; `seed` chooses the jitter."""
+    """Bytes arrive `delay` seconds later, plus or minus up to `jitter`, the same at each run, and in order."""
 
-    latency: float
+    delay: float
     jitter: float = 0.0
-    seed: object = 1
 
     def __post_init__(self) -> None:
-        self._random = random.Random(f"latency {self.seed}")
+        self._random = random.Random("latency")
 
     def seconds(self) -> float:
         """Draw how much later the next bytes arrive."""
-        return max(0.0, self.latency + self._random.uniform(-self.jitter, self.jitter))
+        return self.delay + self._random.uniform(-self.jitter, self.jitter)
 
 
 @dataclass(eq=False, kw_only=True)
 class Bandwidth(Toxic):
-    """Each direction of each connection passes `rate` bytes a second."""
+    """Each direction of each connection passes so many bytes a second."""
 
-    rate: float
+    bytes_per_second: float
 
 
 class Hold(Toxic):
@@ -68,11 +67,12 @@ class Refuse(Toxic):
 class CutReply(Toxic):
     """Redis answers, the reply is withheld, and the connection is closed. `hit` counts replies.
 
-    `session.Session.reply` withholds it, and `connection.Connection.received` closes the connection.
+    `resp.Session.reply` withholds it, and `connection.Connection.received` closes the connection.
 
     Attributes:
         command: whose reply.
-        nth: the first such command that is cut, counted over all connections it acts on.
+        nth: the first such command that is cut, counted over all connections it acts on; not counted is what is sent
+            behind a command whose reply will be cut: the connection ends before it is answered.
         times: how many in a row are cut.
         met: how many such commands have been sent.
     """

@@ -1,13 +1,11 @@
 """The RESP session: whatever bytes come, in whatever pieces, they pass unharmed, and a cut is exact."""
 
-import time
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlab.faults.proxy import session
-from streamlab.faults.proxy.session import Requests, Session
+from streamlab.faults.proxy.resp import Session
 from streamlab.faults.proxy.tap import Process, Tap
 from streamlab.faults.proxy.toxics import CutReply
 from tests.faults.proxied import Log, said
@@ -58,16 +56,6 @@ def pieces(data, splits):
 
 def encoded(words):
     return many(b"*", [bulk(word) for word in words])
-
-
-@given(st.lists(COMMANDS, max_size=8), SPLITS)
-def test_requests_are_split_wherever_their_bytes_are(commands, splits):
-    inline = [b"PING\r\n", b"\r\n", b"*0\r\n", b"*-1\r\n", b" set a  b\n"]
-    data = b"".join(map(encoded, commands)) + b"".join(inline)
-    requests = Requests()
-    found = [words for piece in pieces(data, splits) for words in requests.feed(piece)]
-    assert found == [*commands, [b"PING"], [b"set", b"a", b"b"]]
-    assert not requests.broken
 
 
 @given(st.lists(REPLIES, min_size=1, max_size=6), PUSHES, st.integers(0, 10), SPLITS, SPLITS)
@@ -129,30 +117,10 @@ def test_a_reply_that_nobody_asked_for_ends_the_parsing_unless_it_is_an_error():
 
 
 def test_what_is_no_request_ends_the_parsing_at_once():
-    ping = b"*1\r\n$4\r\nPING\r\n"
-    for head in (b"*1\r\n:1", b"*2\r\n$4\r\nPING\r\n*1", b"*2000000", b"*1\r\n$999999999", b"*+1", b"*-7"):
-        requests = Requests()
-        assert requests.feed(ping + head + b"\r\n" + ping) == [[b"PING"]]
-        assert requests.broken
-
-
-def test_memory_is_bounded(monkeypatch):
-    monkeypatch.setattr(session, "MAX_LINE", 40)
-    monkeypatch.setattr(session, "MAX_SIZE", 100)
-    for data in (b"x" * 50, b"*9\r\n" + b"$10\r\n0123456789\r\n" * 8, b"*2\r\n$200\r\n" + b"x" * 120):
-        requests = Requests()
-        assert [words for at in range(len(data)) for words in requests.feed(data[at : at + 1])] == []
-        assert requests.broken
-    it = Session(Process("w"), Tap(log := Log()), [])
-    it.request(said(["XADD", "s", "*"], ["XADD", "s"]))
-    for data in (b"$200\r\n", b"x" * 100, b"x" * 100, b"\r\n", b"-ERR \r\n"):
-        assert it.reply(data).data == data
-    assert log.all == [], "behind a reply that is too long nothing is parsed"
-
-
-def test_long_ones_in_many_pieces_are_parsed_once():
-    words = [b"XADD", b"s", b"*", *[b"7"] * 50_000]
-    data, requests = encoded(words), Requests()
-    started = time.monotonic()
-    assert [it for at in range(0, len(data), 100) for it in requests.feed(data[at : at + 100])] == [words]
-    assert time.monotonic() - started < 1
+    add = said(["XADD", "s", "*", "job", 1])
+    for strange in (b"*1\r\n:1\r\n", b"*2\r\n$4\r\nPING\r\n*1", b"*1\r\n*0\r\n", b"PING\r\n", b"$1\r\nx\r\n"):
+        it = Session(Process("w"), Tap(log := Log()), [])
+        it.request(add + strange + add)
+        for reply in (b"$3\r\n1-1\r\n", b"-ERR\r\n", b"$3\r\n1-2\r\n"):
+            assert it.reply(reply).data == reply
+        assert log.of("wire_added") == [("1-1", 1, 0, "w")]
