@@ -261,13 +261,15 @@ def notebooks(
     "[bold]streamlab bench queue --server process --messages 200000[/bold]"
 )
 def bench(
-    groups: Annotated[list[str] | None, typer.Argument(help="Of queue, looking, recovery. Default: all.")] = None,
+    groups: Annotated[
+        list[str] | None, typer.Argument(help="Of queue, looking, recovery, peers. Default: the first three.")
+    ] = None,
     server: Server = "process",
     messages: Annotated[int, typer.Option(min=1000, help="Messages a measurement.")] = 100_000,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds; the median ratio counts.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Measure both sides of each comparison on one server: the queue, the cost of looking at it, recovery."""
+    """Measure both sides of each comparison on one server: the queue, the cost of looking at it, recovery, peers."""
     from streamlab.bench import bench as measure
     from streamlab.bench import describe
     from streamlab.servers import open_server

@@ -27,22 +27,6 @@ for heard, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP
         signal.signal(heard, usual)
 
 
-LONG = 120  # seconds: the timeout of tests that ask for none
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread the long tests, which ask for a longer timeout: each process begins with a stretch of the list.
-
-    Side by side in their file they would all be one process's, and done one after another while the others have ended.
-    """
-    long = [item for item in items if (mark := item.get_closest_marker("timeout")) and mark.args[0] > LONG]
-    items[:] = [item for item in items if item not in set(long)]
-    step = len(items) // max(1, len(long)) + 1
-    for number, item in enumerate(reversed(long)):  # the course's last notebooks take longest
-        items.insert(number * step, item)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No process, folder or container of this session outlives it. Keys are looked after by `server`.

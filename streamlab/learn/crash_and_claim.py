@@ -70,8 +70,6 @@ def who_is_overdue(answer: Answer, server: Server) -> Iterator[str]:
     if any(after[entry]["time_since_delivered"] < row["time_since_delivered"] for entry, row in before.items()):
         yield "it set idle times back: after this look nothing is overdue any more. XPENDING leaves the clock alone."
     right = {name: len(ids) for name, ids in idle.items()}
-    if not isinstance(said, dict):
-        yield f"a dict is asked for, it returned {type(said).__name__}."
     found = {name: count for name, count in said.items() if count}
     if found == counts:
         yield "that is all that is pending, fresh or not: the summary knows no idle time, the long form does."
@@ -103,8 +101,6 @@ def what_is_mine(answer: Answer, server: Server) -> Iterator[str]:
         yield "it took or acknowledged what another consumer holds: only your own is asked for."
     if missing := [entry for entry in left if held.get(entry) != "me"]:
         yield f"{len(missing)} entries that exist are not pending for me any more, and nobody has done their work yet."
-    if not isinstance(said, (list, tuple)) or not all(isinstance(row, (list, tuple)) and len(row) == 2 for row in said):
-        yield "a list of (id, fields) is asked for."
     if any(not fields for _, fields in said):
         yield "some of these were deleted: they have an ID and no fields, and a handler cannot do anything with them."
     if [entry for entry, _ in said] != left:

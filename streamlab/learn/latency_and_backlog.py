@@ -54,8 +54,6 @@ def felt(answer: Answer) -> Iterator[str]:
     still: list[_Job] = [(n / 100, n / 100, n / 100 + 0.01) for n in range(50)]
     still += [(n / 100, max(n / 100, 2.0 if n > 50 else 0.0), max(n / 100, 2.0) + 0.01) for n in range(50, 300)]
     right, said = p99_felt(still), answer(still)
-    if not isinstance(said, (int, float)):
-        yield f"a number of seconds is asked for, it returned {type(said).__name__}."
     if math.isclose(said, p99_felt([(sent, sent, done) for _, sent, done in still]), abs_tol=1e-6):
         yield "that is the time since it was sent. From when on did a user wait?"
     if not math.isclose(said, right, abs_tol=1e-6):

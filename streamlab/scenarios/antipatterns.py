@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Thread
 from typing import Any
 
 from redis import Redis
@@ -157,53 +156,17 @@ def claims_when_idle(client: Redis, stream: str, group: str, consumer: str, hand
 
 def always_from_zero(client: Redis, stream: str, group: str, consumer: str, handle: Handle) -> None:
     """Every XAUTOCLAIM starts at 0-0: entries that somebody keeps alive there hide all that is behind them."""
-    rows = own(client, stream, group, consumer)
+    rows, next_beat = own(client, stream, group, consumer), 0.0
     while True:
         for n, (entry, fields) in enumerate(rows):
-            with suppress(RuntimeError), Heartbeat(client, stream, group, consumer, rows[n:]):
+            if time.monotonic() > next_beat:  # a heartbeat: XCLAIM to oneself of the entries in flight
+                client.xclaim(stream, group, consumer, 0, [entry for entry, _ in rows[n:]], justid=True)
+                next_beat = time.monotonic() + IDLE_MS / 4000
+            with suppress(RuntimeError):
                 handle(entry, fields)
                 client.xack(stream, group, entry)
         reply: Any = client.xautoclaim(stream, group, consumer, IDLE_MS, "0-0", count=1)
         rows = reply[1] + new(client, stream, group, consumer, count=50)
-
-
-def follows_the_cursor(client: Redis, stream: str, group: str, consumer: str, handle: Handle) -> None:
-    """`always_from_zero` without its mistake."""
-    rows, cursor = own(client, stream, group, consumer), "0-0"
-    while True:
-        for n, (entry, fields) in enumerate(rows):
-            with suppress(RuntimeError), Heartbeat(client, stream, group, consumer, rows[n:]):
-                handle(entry, fields)
-                client.xack(stream, group, entry)
-        reply: Any = client.xautoclaim(stream, group, consumer, IDLE_MS, cursor, count=1)
-        cursor = reply[0]
-        rows = reply[1] + new(client, stream, group, consumer, count=50)
-
-
-class Heartbeat:
-    """A heartbeat: XCLAIM to oneself of the entries in flight, every tenth of a second."""
-
-    def __init__(self, client: Redis, stream: str, group: str, consumer: str, rows: Rows) -> None:
-        self._client = client
-        self._names = (stream, group, consumer)
-        self._entries: list[Any] = [entry for entry, _ in rows]
-        self._on = True
-
-    def __enter__(self) -> None:
-        self._thread = Thread(target=self._beat, daemon=True)
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._on = False
-        self._thread.join()
-
-    def _beat(self) -> None:
-        due = time.monotonic() + IDLE_MS / 4000
-        while self._on:
-            if time.monotonic() > due:
-                self._client.xclaim(*self._names, 0, self._entries, justid=True)
-                due = time.monotonic() + IDLE_MS / 4000
-            time.sleep(0.002)
 
 
 def retries_for_ever(client: Redis, stream: str, group: str, consumer: str, handle: Handle) -> None:

@@ -21,16 +21,12 @@ URL_VARIABLE = "STREAMLAB_REDIS_URL"
 _HOST_AND_PORT = re.compile(r"[\w.-]+:\d{4,5}")
 
 
-def _silent(_: str) -> None:
-    """Say nothing."""
-
-
 def open_server(
     where: str | Server | None = None,
     *,
     persistence: Persistence = "none",
     settings: Mapping[str, str] | None = None,
-    say: Callable[[str], None] = _silent,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Server:
     """Return a running server.
 

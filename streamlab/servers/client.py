@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -55,19 +56,8 @@ def mask(url: str) -> str:
     >>> mask("redis://:secret@127.0.0.1:6379/0")
     'redis://:***@127.0.0.1:6379/0'
     """
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # an unreadable URL may still hold a password, between "//" and "@"
-        return f"{url.partition('://')[0]}://***"
-    login, at, place = parts.netloc.rpartition("@")
-    if at:
-        user, colon, _ = login.partition(":")
-        place = f"{user}{':***' if colon else ''}@{place}"
-    query = parts.query
-    if "password" in query:
-        pairs = parse_qsl(query, keep_blank_values=True)
-        query = urlencode([(name, "***" if "password" in name else value) for name, value in pairs], safe="*/")
-    return f"{parts.scheme}://{place}{parts.path}{'?' if query else ''}{query}" if "://" in url else url
+    in_front = re.sub(r"(://[^:@/]*:).*@", r"\1***@", url)
+    return re.sub(r"(password=)[^&]*", r"\1***", in_front)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ class ContainerServer(OwnServer):
     A guardian removes the container if the lab is killed; testcontainers' own reaper and its image are not needed.
 
     Raises `UsageError` for what cannot be an image's name, and `ServerError`, with the fix, where Docker does not
-    answer, the image is missing and cannot be pulled within three minutes, or it holds no Redis.
+    answer, the image is missing and cannot be pulled, or it holds no Redis.
     """
 
     kind = "container"
@@ -82,7 +82,6 @@ class ContainerServer(OwnServer):
         super()._open()
 
     def _create(self) -> None:
-        self._remove()  # an earlier one, whose port was taken
         with explained(f"make a container of {self.image}"):
             self._container = self._docker.containers.create(
                 self.image,
@@ -104,6 +103,7 @@ class ContainerServer(OwnServer):
                 self._container.start()
         except ServerError as error:
             if "port is already allocated" in str(error) or "address already in use" in str(error):
+                self._remove()
                 raise PortTakenError(self._port) from error
             if "executable file not found" in str(error):
                 raise ServerError(f"image {self.image} holds no redis-server: name one like {DEFAULT_IMAGE}") from error
@@ -117,7 +117,7 @@ class ContainerServer(OwnServer):
     def _remove(self) -> None:
         # By its name, which Ctrl-C cannot keep from us. A failure is not ours: it is gone already, or Docker is.
         with suppress(ServerError), explained("remove the container"):
-            self._docker.containers.get(self._name).remove(force=True, v=True)
+            self._docker.api.remove_container(self._name, v=True, force=True)
 
     # Docker gives and takes the files of a dead container, too, as tar archives.
 

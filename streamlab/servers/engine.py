@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +16,6 @@ DEFAULT_IMAGE = "redis:8.6"
 INSTEAD = "or use --server process"
 
 _ANSWER_S = 10
-_PULL_S = 180.0
 _IMAGE = re.compile(r"[a-z0-9]+([._/:-]+[a-z0-9]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?", re.ASCII)
 _OWN_REPOSITORIES = ("redis", "valkey")
 
@@ -55,7 +53,7 @@ def images() -> list[str]:
 
 
 def see_to_image(docker: Any, image: str) -> None:
-    """Return once the engine has `image`, pulled if need be, which may take `_PULL_S` seconds.
+    """Return once the engine has `image`, pulled if need be.
 
     Raises `UsageError` for what cannot be a name, `ServerError` for an image that cannot be had.
     """
@@ -63,14 +61,11 @@ def see_to_image(docker: Any, image: str) -> None:
 
     if not _IMAGE.fullmatch(image):
         raise UsageError(f"{image!r} cannot be an image's name: write it like redis:8.6 or valkey/valkey:9.1")
-    with explained("look for the image"):
-        try:
-            docker.images.get(image)
-            return
-        except ImageNotFound:
-            pass
+    with explained("look for the image"), suppress(ImageNotFound):
+        docker.images.get(image)
+        return
     try:
-        _pull(docker, image)
+        docker.images.pull(image)
     except (DockerException, OSError) as error:
         if response := getattr(error, "response", None):
             response.close()  # else its socket stays open
@@ -78,19 +73,6 @@ def see_to_image(docker: Any, image: str) -> None:
             f"Docker has no image {image}, and cannot pull it ({said_by(error)}): "
             f"check its name and the network, name an image that `docker images` shows, {INSTEAD}"
         ) from error
-
-
-def _pull(docker: Any, image: str) -> None:
-    deadline = time.monotonic() + _PULL_S
-    repository, colon, tag = image.rpartition(":")
-    if not colon or "/" in tag:
-        repository, tag = image, "latest"
-    # A line of progress at a time: a registry that never ends does not hold us for ever.
-    for line in docker.api.pull(repository, tag=tag, stream=True, decode=True):
-        if "error" in line:
-            raise OSError(line["error"])
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not pulled within {_PULL_S:.0f} s")
 
 
 def _knock(where: str) -> None:

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from streamlab.errors import MissingError, UsageError
+from streamlab.errors import MissingError
 from streamlab.workloads.base import Workload
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from streamlab.queue.message import Handler, Message
+    from streamlab.queue.message import Handler
 
 PHOTOS = "photos"
-_LARGEST_SIDE = 4096  # what the handler makes at most
-Side = Annotated[int, Meta(ge=1, le=_LARGEST_SIDE)]
-_SIZES = tuple((width, width * 3 // 4) for width in (96, 128, 160, 200, 240, 320, 400, 480, 560, 640))
+_WIDTHS = (96, 128, 160, 200, 240, 320, 400, 480, 560, 640)  # pixels, of the thumbnails
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +27,11 @@ class ResizeImages(Workload):
 
         ResizeImages(count=120, rate=40)
 
+    There are ten sizes; with more jobs than photographs times sizes, each is made again a pixel higher, and so on.
     Each takes some tens of milliseconds of real work by Pillow. The raw material is the portrait of Grace Hopper
     that matplotlib ships: crops of it, mirrored or not, enlarged to what a camera would give.
 
     Attributes:
-        sizes: width and height of the thumbnails, in pixels. With more jobs than photographs times sizes, further
-            sizes are made of these, each a pixel higher than the last.
         photos: how many photographs to make.
 
     `prepare` raises `MissingError` where matplotlib came without its sample photograph.
@@ -43,18 +39,9 @@ class ResizeImages(Workload):
 
     name: ClassVar[str] = "resize-images"
 
-    count: int = 120
+    count: Annotated[int, Meta(ge=1, le=30_000)] = 120  # the largest thumbnails of one photograph are 640 x 3,480
     rate: float = 40.0
-    sizes: Annotated[tuple[tuple[Side, Side], ...], Meta(min_length=1)] = _SIZES
     photos: Annotated[int, Meta(ge=1, le=100)] = 12
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.count > len(self._all_sizes) * self.photos:
-            raise UsageError(
-                f"count is {self.count}, but {self.photos} photos in these sizes make only "
-                f"{len(self._all_sizes) * self.photos} different jobs: give more sizes, or smaller ones"
-            )
 
     def prepare(self, folder: Path) -> None:
         """Make the photographs in `folder`/photos."""
@@ -69,17 +56,15 @@ class ResizeImages(Workload):
     def fields(self, job: int) -> dict[str, str]:
         """Return which photograph to resize, as a path inside the folder, and to which size."""
         size, photo = divmod(job, self.photos)
-        width, height = self._all_sizes[size]
-        return {"image_path": _photo(photo), "width": str(width), "height": str(height)}
+        higher, which = divmod(size, len(_WIDTHS))
+        width = _WIDTHS[which]
+        return {"image_path": _photo(photo), "width": str(width), "height": str(width * 3 // 4 + higher)}
 
     def handler(self, folder: Path) -> Handler:
         """Return the handler of `streamlab.workloads.resize`, which reads and writes inside `folder` only."""
         from streamlab.workloads.resize import resize
 
-        def handle(message: Message) -> None:
-            resize(folder, message.fields)
-
-        return handle
+        return lambda message: resize(folder, message.fields)
 
     @property
     def idempotent(self) -> bool:
@@ -95,16 +80,6 @@ class ResizeImages(Workload):
             return (folder / THUMBNAILS / thumbnail_name(path, (int(size[0]), int(size[1])))).is_file()
 
         return {job: 1 for job in range(self.count) if made(job)}
-
-    @cached_property
-    def _all_sizes(self) -> list[tuple[int, int]]:
-        """A size for each round of the photographs: those given first, then each a pixel higher, and so on."""
-        sizes = dict.fromkeys(self.sizes)  # a dict, for its order
-        for more in range(1, _LARGEST_SIDE):
-            if len(sizes) * self.photos >= self.count:
-                break
-            sizes |= dict.fromkeys((w, h + more) for w, h in self.sizes if h + more <= _LARGEST_SIDE)
-        return list(sizes)
 
 
 def _photo(number: int) -> str:

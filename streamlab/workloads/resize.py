@@ -15,7 +15,6 @@ import hashlib
 import os
 import re
 import secrets
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,7 +26,6 @@ THUMBNAILS = "thumbnails"
 LARGEST_SIDE = 4096  # pixels, of a thumbnail
 MAX_PIXELS = 40_000_000  # 160 MB once decoded
 _FORMATS = ("JPEG", "PNG", "WEBP")
-_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 
 
 def resize(root: Path, fields: Mapping[str, str]) -> Path:
@@ -64,13 +62,10 @@ def _inside(base: Path, image_path: str, shown: str) -> Path:
     """The file's path, all links resolved: neither '..' nor a link leads out of `base`."""
     try:
         path = Path(os.path.realpath(base / image_path))
-        if path.is_relative_to(base) and stat.S_ISREG(path.stat().st_mode):
+        if path.is_relative_to(base) and path.is_file():
             return path
-    except ValueError:  # a null byte, or half of a surrogate pair
+    except (OSError, ValueError):  # a name that is too long, a null byte, half of a surrogate pair
         pass
-    except OSError as error:
-        if error.errno not in _NO_FILE:
-            raise
     raise PermanentError(f"image_path {shown} is no file inside the root folder")
 
 
@@ -78,18 +73,16 @@ def _decoded(path: Path, size: tuple[int, int], shown: str) -> Image.Image:
     try:
         with Image.open(path, formats=_FORMATS) as image:  # reads the header
             pixels = image.width * image.height
-            if pixels > MAX_PIXELS:
-                raise PermanentError(f"image_path {shown} declares {pixels:,} pixels; {MAX_PIXELS:,} are decoded")
-            return ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS)
+            if pixels <= MAX_PIXELS:
+                return ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS)
     except UnidentifiedImageError:
         raise PermanentError(f"image_path {shown} is not a picture in {', '.join(_FORMATS)}") from None
-    except (PermanentError, MemoryError):
-        raise
     except Exception as error:
         # A broken file breaks a decoder in many ways; an error with a number is the machine's.
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
             raise
         raise PermanentError(f"image_path {shown} is broken: {error}") from error
+    raise PermanentError(f"image_path {shown} declares {pixels:,} pixels; {MAX_PIXELS:,} are decoded")
 
 
 def _save(image: Image.Image, target: Path) -> None:

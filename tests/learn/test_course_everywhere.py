@@ -1,60 +1,34 @@
-"""Each notebook runs to its end in a clean kernel: on one server always, on every server at hand in the long run."""
+"""Each notebook of the course runs to its end in a clean kernel: two on one server, in the long run all on each."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from tests.at_hand import SERVERS, AtHand
-from tests.learn.course import ALL
+from tests.learn.test_course import COURSE
 
-REPOSITORY = Path(__file__).parents[2]
-#: Seconds. The course promises that a notebook takes less on two cores that do nothing else; here several run at once.
-LONGEST = 90
-
-
-def run(path: Path, server: str) -> float:
-    """Execute a notebook as the command does, storing nothing; return the seconds that it says it took."""
-    done = subprocess.run(
-        [sys.executable, "-c", "from streamlab.cli import main; main()", "notebooks", path],
-        env=os.environ | {"STREAMLAB_SERVER": server},
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return float(done.stdout.split(" in ")[-1].split()[0])
+QUICK = ("00_start_here-redis-8.2-wheel", "01_streams-redis-8.2-wheel")
+RUNS = {f"{path.stem}-{at_hand.id}": (path, at_hand) for at_hand in SERVERS[:4] for path in COURSE}
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
-def test_it_runs(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("path", "at_hand"),
+    [pytest.param(*run, id=name, marks=() if name in QUICK else pytest.mark.soak) for name, run in RUNS.items()],
+)
+def test_it_runs(path: Path, at_hand: AtHand) -> None:
+    """On the lab's own Redis, and as a guest on every other."""
     before = path.read_bytes()
+    command = [sys.executable, "-c", "from streamlab.cli import main; main()", "notebooks", path]
 
-    run(path, "process")
+    with nullcontext() if at_hand is SERVERS[0] else at_hand.opened() as guest:
+        where = {"STREAMLAB_SERVER": guest.url if guest else "process"}
+        done = subprocess.run(command, env=os.environ | where, capture_output=True, text=True, check=False)
 
+    assert done.returncode == 0, done.stderr[-4000:]
     assert path.read_bytes() == before
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("at_hand", SERVERS[:4], ids=lambda at_hand: at_hand.id)
-def test_the_course_runs_on(at_hand: AtHand) -> None:
-    def on_its_own_server(path: Path) -> float:
-        with at_hand.opened() as server:
-            return run(path, server.url)
-
-    with at_hand.opened():  # here it is skipped if it is missing
-        pass
-    with ThreadPoolExecutor(2) as two_at_a_time:
-        seconds = dict(zip((path.stem for path in ALL), two_at_a_time.map(on_its_own_server, ALL), strict=True))
-
-    told = ", ".join(f"{name} {took:.0f} s" for name, took in seconds.items())
-    print(f"\n{at_hand.id}: {told}; together {sum(seconds.values()):.0f} s")
-    assert max(seconds.values()) < LONGEST, told

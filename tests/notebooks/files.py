@@ -7,14 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nbformat import write as write_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-Write = Callable[..., Path]
 
-
-def outputs(path: Path) -> str:
-    """All that the code cells of a notebook show, as text."""
-    return json.dumps([cell.get("outputs") for cell in json.loads(path.read_text())["cells"]], ensure_ascii=False)
+def written(folder: Path, *codes: str, name: str = "07_made_up.ipynb") -> Path:
+    """Write a notebook of these code cells, under a heading."""
+    cells = [new_markdown_cell("# Does it run?", id="heading"), *map(new_code_cell, codes)]
+    write_notebook(new_notebook(cells=cells), folder / name)
+    return folder / name
 
 
 def edit(path: Path, change: Callable[[Any], Any]) -> None:

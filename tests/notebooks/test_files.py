@@ -13,43 +13,31 @@ import pytest
 
 from streamlab.errors import DataError, MissingError
 from streamlab.notebooks import clean, execute, find_notebooks, load, stale
-from tests.notebooks.files import REPOSITORY, Write, edit
-
-COMMITTED = find_notebooks(folder=REPOSITORY / "notebooks")
-LARGEST_PICTURE = 100_000
+from tests.notebooks.files import REPOSITORY, edit, written
 
 
-def test_notebooks_are_found_by_number_name_and_path(write: Write, tmp_path: Path) -> None:
-    first, second = write(name="00_start_here.ipynb"), write(name="01_groups.ipynb")
-    (tmp_path / ".ipynb_checkpoints").mkdir()
-    (tmp_path / ".ipynb_checkpoints" / "00_start_here-checkpoint.ipynb").write_text("{}")
-
-    assert find_notebooks(folder=tmp_path) == [first, second]
-    assert find_notebooks(["01", "00_start_here", "01_groups.ipynb"], folder=tmp_path) == [second, first]
-    assert find_notebooks([str(first)], folder=tmp_path / "nowhere") == [first]
-    assert find_notebooks([str(first), "01"], folder=tmp_path) == [first, second]
-
-
-def test_what_is_missing_or_damaged_is_told_in_one_line(write: Write, tmp_path: Path) -> None:
+def test_notebooks_are_found_by_number_name_and_path_and_what_is_missing_or_damaged_is_told(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"no notebooks in .*: streamlab lab copies them"):
         find_notebooks(folder=tmp_path)
-    write(name="00_again.ipynb")
-    for name in ("99", "lost/00_again.ipynb"):
-        with pytest.raises(MissingError, match=rf"no notebook '{name}'; there are 00_again$"):
+    first, second = (written(tmp_path, name=name) for name in ("00_start_here.ipynb", "01_groups.ipynb"))
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    (tmp_path / ".ipynb_checkpoints" / "00_start_here-checkpoint.ipynb").write_text("{}")
+    assert find_notebooks(folder=tmp_path) == [first, second]
+    assert find_notebooks(["01", "00_start_here", "01_groups.ipynb"], folder=tmp_path) == [second, first]
+    assert find_notebooks([str(first), "01"], folder=tmp_path) == [first, second]
+    for name in ("99", "lost/00_start_here.ipynb"):
+        with pytest.raises(MissingError, match=rf"no notebook '{name}'; there are 00_start_here, 01_groups$"):
             find_notebooks([name], folder=tmp_path)
-    with pytest.raises(MissingError, match=r"no notebook .*lost\.ipynb"):
-        stale(tmp_path / "lost.ipynb")
-    bad = tmp_path / "bad.ipynb"
-    for content in ("", "{", "[]", '{"nbformat": 4, "cells": 5}', '{"nbformat": 4, "metadata": {}, "cells": [5]}'):
-        bad.write_text(content)
-        for read in (stale, execute):
-            with pytest.raises(DataError, match=r"bad\.ipynb cannot be read as a notebook") as caught:
-                read(bad)
-            assert "\n" not in str(caught.value)
+
+    for content in ("", "[]", '{"nbformat": 4, "metadata": {}, "cells": [5]}'):
+        first.write_text(content)
+        with pytest.raises(DataError, match=r"00_start_here\.ipynb cannot be read as a notebook") as caught:
+            load(first)
+        assert "\n" not in str(caught.value)
 
 
-def test_editing_code_makes_it_stale_and_editing_text_does_not(write: Write) -> None:
-    path = write("x = 1", "x")
+def test_editing_code_makes_it_stale_and_editing_text_does_not(tmp_path: Path) -> None:
+    path = written(tmp_path, "x = 1", "x")
     assert stale(path)
     execute(path, write=True)
     executed = path.read_text()
@@ -60,8 +48,6 @@ def test_editing_code_makes_it_stale_and_editing_text_does_not(write: Write) -> 
     changes: list[Any] = [
         lambda content: content["cells"][1].update(source="x = 2"),
         lambda content: content["cells"].reverse(),
-        lambda content: content["cells"].pop(),
-        lambda content: content["cells"][2].update(execution_count=None, outputs=[]),
         lambda content: content["cells"][2].update(execution_count=7),
         lambda content: content["metadata"].pop("streamlab"),
     ]
@@ -72,20 +58,15 @@ def test_editing_code_makes_it_stale_and_editing_text_does_not(write: Write) -> 
 
 
 def test_those_of_this_repository_are_one_clean_execution_of_their_code() -> None:
-    for path in COMMITTED:
+    for path in find_notebooks(folder=REPOSITORY / "notebooks"):
         assert not stale(path), f"outputs older than sources: streamlab notebooks --write {path.stem}"
         notebook = load(path)
         cleaned = copy.deepcopy(notebook)
         clean(cleaned)
         assert cleaned == notebook, f"{path.name}: not stored by streamlab notebooks --write"
-        for cell in notebook.cells:
-            for output in cell.get("outputs", ()):
-                meant = "raises-exception" in cell.metadata.get("tags", ())
-                assert output.output_type != "error" or meant, f"{path.name} shows an error"
-                picture = len(output.get("data", {}).get("image/png", "")) * 3 / 4
-                assert picture <= LARGEST_PICTURE, f"{path.name}: {picture:,.0f} bytes"
 
 
+@pytest.mark.soak
 def test_streamlab_lab_copies_the_notebooks_of_a_wheel(tmp_path: Path) -> None:
     def run(*command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, capture_output=True, text=True, check=False, **options)
@@ -103,5 +84,6 @@ def test_streamlab_lab_copies_the_notebooks_of_a_wheel(tmp_path: Path) -> None:
 
     assert opened.returncode == 0
     assert f"the notebooks are in {mine.parent}" in opened.stderr
-    assert {path.name for path in mine.parent.glob("*.ipynb")} == {path.name for path in COMMITTED}
+    there = {path.name for path in (REPOSITORY / "notebooks").glob("*.ipynb")}
+    assert {path.name for path in mine.parent.glob("*.ipynb")} == there
     assert mine.read_text() == "{}", "what a reader has changed is kept"

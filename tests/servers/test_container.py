@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -15,45 +12,29 @@ from streamlab.servers.engine import engine
 from tests.at_hand import SERVERS
 
 
-@pytest.fixture
-def docker() -> Iterator[Any]:
-    try:
-        with engine() as docker:
-            yield docker
-    except ServerError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-
-
-def test_it_is_private_and_alone(docker: Any) -> None:
-    before = {container.id for container in docker.containers.list(all=True, ignore_removed=True)}
-    with SERVERS[3].opened() as server:
+def test_it_is_private_and_alone_and_an_image_that_cannot_be_had_is_told() -> None:
+    with SERVERS[3].opened() as server, engine() as docker:
         assert isinstance(server, ContainerServer)
         seen = docker.api.inspect_container(server.container_id)
         published = [address for addresses in seen["NetworkSettings"]["Ports"].values() for address in addresses or []]
         assert {address["HostIp"] for address in published} == {"127.0.0.1"}
         assert server.url.split("@")[0].rpartition(":")[2] not in json.dumps(seen)
-        names = [c.name for c in docker.containers.list(all=True, ignore_removed=True) if c.id not in before]
-        assert not any("ryuk" in name for name in names)  # testcontainers' reaper
+        assert not any("ryuk" in container.name for container in docker.containers.list())  # testcontainers' reaper
         docker.containers.get(server.container_id).restart(timeout=1)  # behind the lab's back
         server.restart()
         with server.client() as client:
             assert client.ping()
-
-
-def test_images_that_cannot_be_had(docker: Any) -> None:
-    for image in ("Foo Bar", "redis:", "", "redis:8.6 --privileged", "-redis"):
-        with pytest.raises(UsageError, match="cannot be an image's name: write it like redis:"):
-            ContainerServer(image)
-    with pytest.raises(ServerError, match=r"no image localhost:1/redis:0\.0, and cannot pull it .*: check its name"):
-        ContainerServer("localhost:1/redis:0.0")
-    docker.api.import_image_from_data(b"\0" * 10240, repository="streamlab-test/empty", tag="1")
-    try:
-        with pytest.raises(ServerError, match="image streamlab-test/empty:1 holds no redis-server: name one like red"):
-            ContainerServer("streamlab-test/empty:1")
-    finally:
-        docker.images.remove("streamlab-test/empty:1", force=True)
+        for image in ("Foo Bar", "redis:", "", "redis:8.6 --privileged", "-redis"):
+            with pytest.raises(UsageError, match="cannot be an image's name: write it like redis:"):
+                ContainerServer(image)
+        with pytest.raises(ServerError, match=r"no image localhost:1/redis:0\.0, and cannot pull it .*: check"):
+            ContainerServer("localhost:1/redis:0.0")
+        docker.api.import_image_from_data(b"\0" * 10240, repository="streamlab-test/empty", tag="1")
+        try:
+            with pytest.raises(ServerError, match="image streamlab-test/empty:1 holds no redis-server: name one like"):
+                ContainerServer("streamlab-test/empty:1")
+        finally:
+            docker.images.remove("streamlab-test/empty:1", force=True)
 
 
 def test_no_docker(monkeypatch: pytest.MonkeyPatch) -> None:
