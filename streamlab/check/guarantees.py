@@ -44,7 +44,7 @@ GUARANTEES = {
         (*_AT_LEAST_ONCE, "reordered"),
     ),
     "bounded-recovery": Guarantee(
-        "At least once, and what a fault strands is done or dead-lettered within `recovery_within` seconds.",
+        "At least once, and what a fault strands is done or dead-lettered within recovery_within seconds.",
         (*_AT_LEAST_ONCE, "late"),
     ),
 }

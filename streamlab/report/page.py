@@ -49,9 +49,8 @@ h1 { margin-bottom: 0; } h2 { margin-top: 2em; border-bottom: 1px solid var(--li
 .verdict { font-size: 1.3em; font-weight: bold; }
 .valid { color: var(--valid); } .invalid { color: var(--invalid); } .unknown { color: var(--unknown); }
 table { border-collapse: collapse; } .wide { overflow-x: auto; }
-td { padding: .2em .9em .2em 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line);
-  overflow-wrap: anywhere; }
-td:first-child, td:first-child + td { white-space: nowrap; }
+td { padding: .2em .9em .2em 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
+td:last-child { overflow-wrap: anywhere; } td:first-child, td:first-child + td { white-space: nowrap; }
 figure { margin: 1em 0; } img { max-width: 100%; height: auto; border: 1px solid var(--line); }
 pre { padding: .8em; background: var(--soft); overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere; }
 @media print { :root { --ink: #000; --ground: #fff; --line: #999; --soft: #fff; --valid: #000; --invalid: #000;

@@ -141,16 +141,12 @@ class OwnServer(Server):
         """Bytes of the file to which it appends its writes, running or dead; 0 where it keeps none."""
         return self._file_size(self._append_only_file()) or 0
 
-    def cut_append_only(self, size: int | None = None, *, keep: int = 0) -> int:
-        """Take the end off that file of a dead server, as a power cut may; return how many bytes it was.
-
-        That is the last `size` bytes, or all that came after the file was `keep` bytes long. If it is shorter now,
-        the server has rewritten it, nothing can be told apart, and nothing is taken.
-        """
+    def cut_append_only(self, size: int) -> int:
+        """Take the last `size` bytes off that file of a dead server, as a power cut may; return how many it had."""
         if self.alive():
             raise ServerError(f"the {self.kind} server runs: kill() it before its file is cut")
         had = self.append_only_size()
-        cut = max(0, had - keep) if size is None else min(size, had)
+        cut = min(size, had)
         if cut:
             self._truncate_file(self._append_only_file(), had - cut)
         return cut
