@@ -32,8 +32,7 @@ CLASSES = {
     "found none.",
     # Jobs that were never done are not in any order.
     "reordered": "First done after a job of the same key whose entry is behind its own in the stream.",
-    "late": "Stranded by a fault, and not done or dead-lettered within the experiment's recovery_within seconds "
-    "of it.",
+    "late": "Stranded by a fault, and not done or dead-lettered within the experiment's recovery_within seconds of it.",
     "torn": "One entry is dead-lettered and still pending in the end, or dead-lettered and done.",
     "failed_attempts": "Its handler raised at least once, whatever came of the job later; the count is of the "
     "attempts.",

@@ -17,6 +17,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from typing import BinaryIO, Self
 
@@ -37,6 +38,7 @@ class ForkServer:
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair()
         self._started: list[WorkerProcess] = []
+        self._asking = threading.Lock()  # of two threads one would take the other's answer
         with theirs:
             self._server = subprocess.Popen(
                 [sys.executable, "-c", _SERVER, str(theirs.fileno())],
@@ -61,8 +63,9 @@ class ForkServer:
     def ask(self, number: int, *fds: int) -> int | None:
         """Return the server's answer; None where it is gone."""
         try:
-            socket.send_fds(self._socket, [_NUMBER.pack(number)], fds)
-            answer = self._socket.recv(_NUMBER.size)
+            with self._asking:
+                socket.send_fds(self._socket, [_NUMBER.pack(number)], fds)
+                answer = self._socket.recv(_NUMBER.size)
         except OSError:
             return None
         except KeyboardInterrupt:  # the next to ask must not take this answer for theirs
