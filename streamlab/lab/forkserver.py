@@ -136,7 +136,7 @@ class WorkerProcess:
 
     def poll(self, seconds: float = 0.0) -> int | None:
         """Return the exit status if the process ends within so many seconds; else None."""
-        deadline = time.monotonic() + seconds
+        deadline, pause = time.monotonic() + seconds, 0.0005
         while self.returncode is None:
             if self._status() == psutil.STATUS_ZOMBIE:
                 status = self._server.ask(self.pid)
@@ -146,7 +146,8 @@ class WorkerProcess:
             elif time.monotonic() >= deadline:
                 break
             else:
-                time.sleep(0.0005)
+                time.sleep(pause)
+                pause = min(2 * pause, 0.02)  # to look is not free, and other runs may go on in this process
         return self.returncode
 
     def order(self, order: object) -> None:

@@ -13,13 +13,18 @@ import pytest
 from tests.at_hand import SERVERS, AtHand
 from tests.learn.test_course import COURSE
 
+SOAK = [pytest.mark.soak]
 QUICK = ("00_start_here-redis-8.2-wheel", "01_streams-redis-8.2-wheel")
 RUNS = {f"{path.stem}-{at_hand.id}": (path, at_hand) for at_hand in SERVERS[:4] for path in COURSE}
 
 
 @pytest.mark.parametrize(
     ("path", "at_hand"),
-    [pytest.param(*run, id=name, marks=() if name in QUICK else pytest.mark.soak) for name, run in RUNS.items()],
+    [
+        # One notebook is never executed twice at a time: some have several runs at once.
+        pytest.param(*run, id=name, marks=[pytest.mark.xdist_group(run[0].stem), *([] if name in QUICK else SOAK)])
+        for name, run in RUNS.items()
+    ],
 )
 def test_it_runs(path: Path, at_hand: AtHand) -> None:
     """On the lab's own Redis, and as a guest on every other."""
