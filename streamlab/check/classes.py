@@ -76,8 +76,8 @@ def _zombie_acks(history: History) -> Any:
     events, in_force = history.events, history.in_force
     acks = np.flatnonzero(((events["kind"] == "acked") & (events["note"] == "")).to_numpy() & (in_force >= 0))
     acked, held = events.iloc[acks], history.deliveries.iloc[in_force[acks]]
-    same = (acked["process"].array == held["process"].array) & (acked["incarnation"].array == held["incarnation"].array)
-    return acked.loc[~same, "job"]
+    again = acked["incarnation"].to_numpy() == held["incarnation"].to_numpy()
+    return acked.loc[~(again & (acked["process"].array == held["process"].array)), "job"]
 
 
 def _reordered(history: History, jobs: pd.DataFrame) -> Any:
