@@ -53,10 +53,7 @@ def deliveries(events: pd.DataFrame) -> tuple[pd.DataFrame, _Array]:
     acker[on_wire] = events["process"].cat.categories.get_indexer(events["note"].array[rows[on_wire]])
     last = np.where((closer >= 0) & (acker[closer] == process), np.fmin(last, end), last)
 
-    # Whose it was before; where the first claim is all that was written in time, the late reader's.
-    late_of = np.full(entry.max(initial=0) + 1, -1)
-    late_of[entry[late]] = np.flatnonzero(late)
-    source = np.where(taken & (prior < 0), late_of[entry], np.where(taken, prior, -1))
+    source = _sources(taken, late, prior, entry)
     claimed_from = (kind == code["claimed"]) & (source >= 0) & (process != process[source])
     reclaimed = (kind == code["claimed"]) & ((former < 0) | (holder[former] != holder))
 
@@ -84,6 +81,16 @@ def deliveries(events: pd.DataFrame) -> tuple[pd.DataFrame, _Array]:
     held = np.full(len(events), -1)
     held[rows] = np.where(in_force >= 0, place[in_force], -1)
     return table, held
+
+
+def _sources(taken: _Array, late: _Array, prior: _Array, entry: _Array) -> _Array:
+    """For each delivery the one whose holder had the entry before (-1 = none).
+
+    Where a claim is the first that was written in time, that is the late reader's.
+    """
+    late_of = np.full(entry.max(initial=0) + 1, -1)
+    late_of[entry[late]] = np.flatnonzero(late)
+    return np.where(taken, np.where(prior < 0, late_of[entry], prior), -1)
 
 
 def _next(ends: npt.NDArray[np.bool_], entry: _Array) -> _Array:

@@ -201,7 +201,7 @@ class RunContext:
         return [process for process in self.processes.values() if self._has_ended(process) and process.returncode]
 
     def _has_ended(self, process: WorkerProcess) -> bool:
-        """Whether it has ended by itself, and nobody has noticed so far."""
+        """Whether it has ended by itself, and this is the first look at it since."""
         if process.alive or process.ended:
             return False
         process.ended = True

@@ -59,7 +59,7 @@ class Session:
         experiment: what is to be done.
         folder: where its history goes.
         say: told in one line what happens.
-        progress: told about ten times a second how far it is; None: nobody is.
+        progress: told about ten times a second how far it is, or None.
         forkserver: forks the processes of this run; it is closed with the session.
     """
 
